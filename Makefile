@@ -1,0 +1,64 @@
+# make        what there is to type
+# make run    everything, from a fresh clone to a service that answers
+
+PYTHON ?= python3
+ARGS ?=
+
+BIN := .venv/bin
+MAKEFLAGS += --no-print-directory
+
+.PHONY: help
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; \
+	do printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+.PHONY: venv
+venv:  ## .venv from requirements.lock
+	@$(PYTHON) .ci/venv.py
+
+.PHONY: run
+run: venv  ## embedded PostgreSQL, example policy on the first run, service (ARGS=… for policyd up)
+	@exec $(BIN)/policyd up $(ARGS)
+
+.PHONY: test
+test: venv  ## all tests, against a real PostgreSQL (ARGS=… for pytest)
+	@echo "  pytest"
+	@$(BIN)/python -m pytest -q $(ARGS)
+
+.PHONY: lint
+lint: venv  ## formatter, ruff, mypy strict, import-linter
+	@echo "  ruff format --check"; $(BIN)/ruff format --quiet --check . || { echo "  make format would change these files:"; $(BIN)/ruff format --check .; exit 1; }
+	@echo "  ruff check"; $(BIN)/ruff check --quiet .
+	@echo "  mypy"; $(BIN)/mypy --no-error-summary
+	@echo "  lint-imports"; $(BIN)/lint-imports --no-logo > .venv/lint-imports.log 2>&1 || { cat .venv/lint-imports.log; exit 1; }
+
+.PHONY: format
+format: venv  ## let ruff rewrite what it can
+	@$(BIN)/ruff check --quiet --fix-only .
+	@$(BIN)/ruff format .
+
+.PHONY: bench
+bench: venv  ## the table of numbers, measured here (ARGS=…)
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+.PHONY: soak
+soak: venv  ## the random histories of the tests, by the thousand
+	@$(BIN)/python -m pytest -q -m soak $(ARGS)
+
+.PHONY: sql
+sql: venv  ## ask the database that make run started: make sql ARGS='"select * from policy.tenant"'
+	@$(BIN)/policyd sql $(ARGS)
+
+.PHONY: lock
+lock:  ## requirements.lock anew: every version, every hash, no address
+	@echo "  uv pip compile"
+	@rm -rf build/lock && $(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet --disable-pip-version-check uv
+	@build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+	  --extra embedded --group dev pyproject.toml --output-file requirements.lock
+	@! grep -nE '://|@ |^-' requirements.lock || { echo "requirements.lock names an address"; exit 1; }
+
+.PHONY: clean
+clean:  ## the environment and caches; no database
+	@rm -rf .venv .venv.lock build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@find service tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,3 @@
+from policyd.cli.main import main
+
+main()
