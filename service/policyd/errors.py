@@ -1,0 +1,160 @@
+"""
+Everything that policyd raises on purpose.
+
+    PolicydError
+    ├── ConfigError                 what is configured cannot be used
+    ├── PolicyInvalid(problems)     policy that the tables or KumoMTA would refuse
+    ├── Conflict(constraint)        a row is already there, or still referred to
+    ├── StatementRefused            PostgreSQL understood and said no (the person's own SQL)
+    ├── Unauthorized                a token that is missing, wrong, expired, or not for this
+    ├── BackendUnavailable(backend) nobody answered; asking again later may help
+    │   ├── DatabaseUnavailable
+    │   └── SecretsUnavailable
+    ├── SchemaIncompatible(found, supported)
+    ├── MigrationFailed(name)
+    └── EmbeddedUnavailable         the PostgreSQL that policyd runs itself cannot run
+        └── AlreadyRunning(pid)
+
+Exceptions carry fields; the sentence is made in `__str__`. `hint` says what to do next, where that is known.
+Nothing here knows of HTTP or of exit statuses.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class PolicydError(Exception):
+    """Root of the tree: the message is for an operator, and holds no secret."""
+
+    hint: str | None = None
+
+    def __init__(self, message: str = "", *, hint: str | None = None) -> None:
+        super().__init__(message)
+        if hint is not None:
+            self.hint = hint
+
+
+class ConfigError(PolicydError):
+    """What is configured cannot be used: it names the setting and where its value came from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing that is wrong with policy, as a whole sentence, and where it stands."""
+
+    where: str
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.sentence}" if self.where else self.sentence
+
+
+class PolicyInvalid(PolicydError):
+    """Policy that the tables or KumoMTA would refuse."""
+
+    def __init__(self, problems: Sequence[Problem], *, hint: str | None = None) -> None:
+        super().__init__(hint=hint)
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        return "\n".join(str(problem) for problem in self.problems)
+
+
+class Conflict(PolicydError):
+    """A row is already there, or still referred to; *constraint* is the name of the rule."""
+
+    def __init__(self, constraint: str, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.constraint = constraint
+
+
+class StatementRefused(PolicydError):
+    """PostgreSQL understood the statement and refused it."""
+
+    def __init__(
+        self, message: str, *, sqlstate: str, detail: str | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.sqlstate = sqlstate
+        self.detail = detail
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return f"{message}\n{self.detail}" if self.detail else message
+
+
+class Unauthorized(PolicydError):
+    """A token that is missing, wrong, expired, or not for this."""
+
+
+class BackendUnavailable(PolicydError):
+    """Nobody answered; asking again later may help."""
+
+    backend = "backend"
+
+
+class DatabaseUnavailable(BackendUnavailable):
+    """PostgreSQL did not answer in time, or at all."""
+
+    backend = "postgresql"
+
+
+class SecretsUnavailable(BackendUnavailable):
+    """The place where private keys live did not answer."""
+
+    backend = "secrets"
+
+
+class SchemaIncompatible(PolicydError):
+    """The database was migrated by a policyd that this one cannot follow."""
+
+    def __init__(self, *, found: int, supported: int, name: str = "") -> None:
+        super().__init__()
+        self.found = found
+        self.supported = supported
+        self.name = name
+
+    def __str__(self) -> str:
+        if self.found < self.supported:
+            return (
+                f"the database's schema is at migration {self.found}, and this policyd needs {self.supported}:"
+                " run policyd migrate"
+            )
+        named = f" ({self.name})" if self.name else ""
+        return (
+            f"the database's schema is newer than this policyd: it was migrated to number {self.found}{named},"
+            f" a breaking change, and this policyd knows numbers up to {self.supported}"
+        )
+
+    hint = "run the policyd that migrated it, or restore the backup that was made before"
+
+
+class MigrationFailed(PolicydError):
+    """A migration was refused by PostgreSQL, and nothing of it is left."""
+
+    def __init__(self, *, name: str, message: str) -> None:
+        super().__init__()
+        self.name = name
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"migration {self.name} failed and was rolled back: {self.message}"
+
+
+class EmbeddedUnavailable(PolicydError):
+    """The PostgreSQL that policyd runs itself cannot run."""
+
+
+class AlreadyRunning(EmbeddedUnavailable):
+    """Another policyd runs the PostgreSQL of this state directory."""
+
+    def __init__(self, *, pid: int | None, state: str) -> None:
+        super().__init__()
+        self.pid = pid
+        self.state = state
+
+    def __str__(self) -> str:
+        holder = f"process {self.pid}" if self.pid is not None else "another process"
+        return f"policyd is running already: {holder} uses {self.state}"
+
+    hint = "use that one, stop it, or give this one a directory of its own (--state DIR)"
