@@ -1,0 +1,120 @@
+"""Configuration as values: one frozen class for each concern, with its defaults. No I/O; see config_loader."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from policyd.units import Address, Bytes, Seconds
+
+SECRET: Final = "secret"  # noqa: S105 - the name of a mark
+LEAST: Final = "least"
+MOST: Final = "most"
+
+
+def _secret() -> Any:
+    """Field that repr leaves out, `policyd config` redacts, and that can come from a file of its own."""
+    return field(default="", repr=False, metadata={SECRET: True})
+
+
+def _between(least: float, most: float, default: float) -> Any:
+    return field(default=default, metadata={LEAST: least, MOST: most})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseConfig:
+    """
+    Where PostgreSQL is.
+
+    No *dsn*, and no PGHOST or PGSERVICE in the environment, means the embedded one. Several hosts may stand in a
+    DSN; only a primary is used.
+    """
+
+    dsn: str = _secret()
+    password: str = _secret()
+    connections: int = _between(1, 500, 8)
+    connect_timeout: Seconds = _between(0.1, 60, 5.0)
+    statement_timeout: Seconds = _between(0.01, 60, 2.0)
+
+    @property
+    def is_embedded(self) -> bool:
+        return not self.dsn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddedConfig:
+    """The PostgreSQL that policyd runs itself. *account* is who runs it when policyd is root; empty chooses."""
+
+    state: Path = Path("/var/lib/policyd")
+    account: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookupConfig:
+    """The listener that kumod asks."""
+
+    listen: Address = Address("127.0.0.1", 8085)
+    reuse_port: bool = False
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    require_tokens: bool = True
+    allow_plaintext_secrets: bool = False
+    max_body: Bytes = _between(1024, 2**30, 2**20)
+    deadline: Seconds = _between(0.05, 60, 2.0)
+    max_pending: int = _between(1, 1_000_000, 2_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminConfig:
+    """The listener that people and Prometheus ask."""
+
+    listen: Address = Address("127.0.0.1", 9085)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheConfig:
+    """Ready answers. *none_share* is the part of *bytes* for names that do not exist: strangers choose those."""
+
+    bytes: Bytes = _between(2**20, 2**40, 256 * 2**20)
+    none_share: float = _between(0.01, 0.9, 0.1)
+    max_stale: Seconds = _between(60, 365 * 86_400, 7 * 86_400.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedConfig:
+    """How changes arrive. A replica is current while it read the log within *lease*."""
+
+    lease: Seconds = _between(0.5, 300, 5.0)
+    poll: Seconds = _between(0.05, 60, 1.0)
+    window: int = _between(1_000, 10_000_000, 100_000)
+    read_on_deadline: Seconds = _between(0.01, 10, 0.2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggingConfig:
+    """What is written to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientConfig:
+    """Which service `policyd lookup` and `policyd explain` ask. Without *token*, the one that `policyd up` made."""
+
+    url: str = "http://127.0.0.1:8085"
+    admin_url: str = "http://127.0.0.1:9085"
+    token: str = _secret()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything that can be configured. Its repr is safe to log."""
+
+    database: DatabaseConfig = DatabaseConfig()
+    embedded: EmbeddedConfig = EmbeddedConfig()
+    lookup: LookupConfig = LookupConfig()
+    admin: AdminConfig = AdminConfig()
+    cache: CacheConfig = CacheConfig()
+    feed: FeedConfig = FeedConfig()
+    logging: LoggingConfig = LoggingConfig()
+    client: ClientConfig = ClientConfig()

@@ -1,0 +1,308 @@
+"""
+From a TOML file, the environment and flags to a Config; nothing else reads the environment.
+
+Later beats earlier: defaults, file, `$CREDENTIALS_DIRECTORY`, environment, flags. Every source is a flat table
+`section.name → (value, where it came from)`, so that each complaint can name its source.
+"""
+
+import dataclasses
+import difflib
+import functools
+import math
+import os
+import stat
+import tomllib
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, cast
+
+from policyd.config import LEAST, MOST, SECRET, Config
+from policyd.errors import ConfigError
+from policyd.units import Address, Bytes, Seconds, parse_address, parse_boolean, parse_duration, parse_size
+
+DEFAULT_FILE = Path("/etc/policyd/policyd.toml")
+PREFIX = "POLICYD_"
+
+# Variables with our prefix that are no settings: the file itself, and what Kubernetes adds to every container when a
+# Service of that namespace is called policyd.
+_NO_SETTINGS = ("POLICYD_CONFIG", "POLICYD_TEST_")
+_KUBERNETES = ("POLICYD_SERVICE_", "POLICYD_PORT")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """A value as somebody wrote it, and where."""
+
+    value: object
+    origin: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """The configuration, and for each `section.name` that is no default where its value came from."""
+
+    config: Config
+    origins: Mapping[str, str]
+
+
+def load(
+    *,
+    environ: Mapping[str, str],
+    flags: Mapping[str, str] | None = None,
+    file: Path | None = None,
+) -> Loaded:
+    """
+    Configuration in force.
+
+    *flags* are by `section.name`. *file* must exist; without it `POLICYD_CONFIG`, else the default file if there is one.
+    """
+    given: dict[str, Given] = {}
+    for source in (
+        _well_known(environ),
+        _from_file(file, environ),
+        _from_credentials(environ),
+        _from_environment(environ),
+        _from_flags(flags or {}),
+    ):
+        given.update(source)
+    built = {
+        section.name: _build(section.name, section.type, given) for section in dataclasses.fields(Config)
+    }
+    loaded = Config(**built)
+    _check_together(loaded)
+    return Loaded(config=loaded, origins={key: value.origin for key, value in given.items()})
+
+
+@functools.cache
+def known() -> Mapping[str, "Setting"]:
+    """Every setting there is, by `section.name`."""
+    return {
+        f"{section.name}.{field.name}": Setting(
+            type=typing.get_type_hints(section.type)[field.name], metadata=field.metadata
+        )
+        for section in dataclasses.fields(Config)
+        for field in dataclasses.fields(cast("Any", section.type))
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What a setting may be."""
+
+    type: Any
+    metadata: Mapping[str, Any]
+
+    @property
+    def is_secret(self) -> bool:
+        return bool(self.metadata.get(SECRET))
+
+
+def read_secret(path: Path, *, origin: str) -> str:
+    """Content of a secret's file without the last newline; ConfigError where everybody may read it."""
+    try:
+        refuse_if_readable_by_all(path, origin=origin)
+        return path.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{origin}: cannot read the secret in {path}: {error}") from error
+
+
+def refuse_if_readable_by_all(path: Path, *, origin: str) -> None:
+    """ConfigError where *path* is readable by everybody on this machine."""
+    if path.stat().st_mode & stat.S_IROTH:
+        raise ConfigError(
+            f"{origin}: {path} holds a secret and everybody on this machine can read it",
+            hint=f"chmod o-rwx {path}",
+        )
+
+
+def _well_known(environ: Mapping[str, str]) -> Iterator[tuple[str, Given]]:
+    state = environ.get("STATE_DIRECTORY", "").partition(":")[0]  # systemd's StateDirectory=
+    home = environ.get("XDG_STATE_HOME") or str(
+        Path(environ.get("HOME") or "~").expanduser() / ".local/state"
+    )
+    if state:
+        yield "embedded.state", Given(value=state, origin="STATE_DIRECTORY")
+    elif os.geteuid() != 0:
+        yield "embedded.state", Given(value=f"{home}/policyd", origin="the home directory")
+    for name in ("PGHOST", "PGSERVICE"):
+        if environ.get(name):
+            # An empty DSN with a scheme: the driver takes PGHOST, PGPORT, PGUSER, PGPASSFILE … as libpq does.
+            yield "database.dsn", Given(value="postgresql://", origin=name)
+
+
+def _from_file(file: Path | None, environ: Mapping[str, str]) -> Iterator[tuple[str, Given]]:
+    named = file or (Path(environ["POLICYD_CONFIG"]) if environ.get("POLICYD_CONFIG") else None)
+    path = named or DEFAULT_FILE
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        if named is None:
+            return
+        raise ConfigError(f"there is no configuration file {path}") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"cannot read the configuration file {path}: {error}") from error
+    flat: dict[str, object] = {}
+    for section, table in document.items():
+        if not isinstance(table, dict):
+            raise ConfigError(f"{path}: {section} stands alone: write it under a section such as [lookup]")
+        flat |= {f"{section}.{name}": value for name, value in table.items()}
+    given = dict(_secrets_resolved(flat, origin=str(path), spell=lambda key: key))
+    if any(known()[key].is_secret and flat.get(key) for key in given):
+        refuse_if_readable_by_all(path, origin="the configuration file")
+    yield from given.items()
+
+
+def _from_credentials(environ: Mapping[str, str]) -> Iterator[tuple[str, Given]]:
+    directory = environ.get("CREDENTIALS_DIRECTORY")
+    if not directory:
+        return
+    for key, setting in known().items():
+        path = Path(directory) / key
+        if setting.is_secret and path.exists():
+            yield key, Given(value=read_secret(path, origin="CREDENTIALS_DIRECTORY"), origin=str(path))
+
+
+def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, Given]]:
+    names = {_variable(key): key for key in known()}
+    names |= {
+        _variable(key) + "_FILE": f"{key}_file" for key, setting in known().items() if setting.is_secret
+    }
+    flat: dict[str, object] = {}
+    for variable, value in environ.items():
+        if not variable.startswith(PREFIX) or variable.startswith(_NO_SETTINGS):
+            continue
+        if variable in names:
+            flat[names[variable]] = value
+        elif not variable.startswith(_KUBERNETES):
+            raise ConfigError(f"there is no setting {variable}{_nearest(variable, names)}")
+    yield from _secrets_resolved(flat, origin="the environment", spell=_variable)
+
+
+def _from_flags(flags: Mapping[str, str]) -> Iterator[tuple[str, Given]]:
+    yield from _secrets_resolved(dict(flags), origin="a flag", spell=lambda key: key)
+
+
+def _secrets_resolved(
+    flat: Mapping[str, object], *, origin: str, spell: Callable[[str], str]
+) -> Iterator[tuple[str, Given]]:
+    """Settings of one source; those named `…_file` replaced by what the file holds."""
+    for key, value in flat.items():
+        secret = key.removesuffix("_file")
+        if key in known():
+            yield key, Given(value=value, origin=f"{origin}, {spell(key)}" if spell(key) != key else origin)
+        elif secret != key and secret in known() and known()[secret].is_secret:
+            if secret in flat:
+                raise ConfigError(
+                    f"{origin}: both {spell(secret)} and {spell(key)} are set; which one is meant?"
+                )
+            path = Path(str(value))
+            yield secret, Given(value=read_secret(path, origin=f"{origin}, {spell(key)}"), origin=str(path))
+        else:
+            raise ConfigError(f"{origin}: there is no setting {key}{_nearest(key, known())}")
+
+
+def _variable(key: str) -> str:
+    return PREFIX + key.replace(".", "_").upper()
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _build(section: str, cls: Any, given: Mapping[str, Given]) -> Any:
+    values = {
+        field.name: _parsed(key, given[key])
+        for field in dataclasses.fields(cls)
+        if (key := f"{section}.{field.name}") in given
+    }
+    return cls(**values)
+
+
+def _parsed(key: str, given: Given) -> object:
+    setting = known()[key]
+    shown = "" if setting.is_secret else f" = {given.value!r}"
+    try:
+        value = _converted(setting.type, given.value)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{key}{shown} {error} ({given.origin})") from None
+    least, most = setting.metadata.get(LEAST, -math.inf), setting.metadata.get(MOST, math.inf)
+    if isinstance(value, int | float) and not least <= value <= most:
+        raise ConfigError(f"{key}{shown} is out of range: {least:g} to {most:g} ({given.origin})")
+    return value
+
+
+def _converted(wanted: Any, value: object) -> object:
+    """*value* as the type *wanted*; ValueError with the half of a sentence that says what would have been right."""
+    if typing.get_origin(wanted) is UnionType:
+        [wanted] = [option for option in typing.get_args(wanted) if option is not NoneType]
+        if value == "":
+            return None
+    if typing.get_origin(wanted) is Literal:
+        options = typing.get_args(wanted)
+        if value not in options:
+            raise ValueError(f"is none of {', '.join(options)}")
+        return value
+    if isinstance(value, bool) and wanted is not bool:
+        raise ValueError("is a boolean, and that is not what belongs here")
+    if wanted is str or wanted is Path:
+        if not isinstance(value, str) or "\0" in value:
+            raise ValueError("is not text")
+        return Path(value).expanduser().absolute() if wanted is Path else value
+    if wanted in (Seconds, Bytes, float, int) and isinstance(value, int | float):
+        return _number(wanted, value)
+    if wanted is bool and isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return _PARSERS[wanted](value)
+    raise ValueError("has the wrong type")
+
+
+def _number(wanted: Any, value: float) -> float:
+    if wanted in (int, Bytes):
+        if value != int(value):
+            raise ValueError("is not a whole number")
+        return int(value)
+    return float(value)
+
+
+def _parse_int(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError("is not a whole number") from None
+
+
+def _parse_float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError("is not a number") from None
+
+
+_PARSERS: Mapping[Any, Callable[[str], object]] = {
+    Address: parse_address,
+    Bytes: parse_size,
+    Seconds: parse_duration,
+    bool: parse_boolean,
+    float: _parse_float,
+    int: _parse_int,
+}
+
+
+def _check_together(loaded: Config) -> None:
+    lookup = loaded.lookup
+    if (lookup.tls_cert is None) != (lookup.tls_key is None):
+        raise ConfigError("lookup.tls_cert and lookup.tls_key belong together, and one of them is missing")
+    if not lookup.require_tokens and not lookup.listen.is_loopback:
+        raise ConfigError(
+            f"without tokens everybody who reaches {lookup.listen} could read policy:"
+            " set lookup.require_tokens = true, or let lookup.listen be a loopback address"
+        )
+    if loaded.feed.poll >= loaded.feed.lease:
+        raise ConfigError("feed.poll must be shorter than feed.lease, or no replica would ever be current")
+    if loaded.feed.read_on_deadline >= lookup.deadline:
+        raise ConfigError("feed.read_on_deadline must be shorter than lookup.deadline")
