@@ -1,0 +1,74 @@
+"""Helper files of all kinds as one import: everything found in them, sorted by what is to be done with it."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from policyd.transfer.files import HelperFile, HelperKind
+from policyd.transfer.findings import Checked, Finding, HostAddress, Note, Problem, Reference, Row, Secret
+from policyd.transfer.listener_domains import read_listener_domains
+from policyd.transfer.queues import read_queues
+from policyd.transfer.sources import read_sources
+
+_NOT_YET: tuple[HelperKind, ...] = ("dkim", "shaping")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """What the files come to. Nothing of it is stored while there are problems."""
+
+    rows: tuple[Row, ...] = ()
+    checks: tuple[Checked, ...] = ()
+    references: tuple[Reference, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    notes: tuple[Note, ...] = ()
+    secrets: tuple[Secret, ...] = ()
+    host_address: HostAddress | None = None
+
+    def secrets_line(self) -> str:
+        """The argument of `policyd:setup` that gives the secrets to a node, with blanks to fill in."""
+        entries = "".join(f"\n  ['{secret.name}'] = '…',  -- {secret.origin}" for secret in self.secrets)
+        return f"secrets = {{{entries}\n}}," if entries else ""
+
+
+def transfer(
+    files: Sequence[HelperFile],
+    *,
+    node_group: str | None = None,
+    listener_names: Mapping[str, str] | None = None,
+) -> Transfer:
+    """The files as rows, merged in the order given; *listener_names* maps `ip:port` to names of the operator's own."""
+    return _sorted(_findings(files, node_group, listener_names or {}))
+
+
+def _findings(
+    files: Sequence[HelperFile], node_group: str | None, listener_names: Mapping[str, str]
+) -> Iterator[Finding]:
+    of_kind: dict[HelperKind, list[HelperFile]] = {}
+    for file in files:
+        of_kind.setdefault(file.kind, []).append(file)
+        for key in file.repeated:
+            sentence = f"'{key}' stands twice in one object; KumoMTA takes the last one, and so does policyd"
+            yield Note(topic="surprise", origin=file.origin(), sentence=sentence)
+        if file.kind in _NOT_YET:
+            sentence = f"this is a file of {file.kind}, which this policyd does not import yet; left out"
+            yield Note(topic="not imported", origin=file.origin(), sentence=sentence)
+        elif node_group is not None and file.kind != "sources":
+            sentence = f"only sources and pools can be of a group of nodes, and this is a file of {file.kind}"
+            yield Problem(origin=file.origin(), sentence=sentence)
+    yield from read_sources(of_kind.get("sources", []), node_group)
+    yield from read_queues(of_kind.get("queues", []))
+    yield from read_listener_domains(of_kind.get("listener_domains", []), listener_names)
+
+
+def _sorted(findings: Iterable[Finding]) -> Transfer:
+    everything = list(findings)
+    notes = [finding for finding in everything if isinstance(finding, Note)]
+    return Transfer(
+        rows=tuple(finding for finding in everything if isinstance(finding, Row)),
+        checks=tuple(finding for finding in everything if isinstance(finding, Checked)),
+        references=tuple(finding for finding in everything if isinstance(finding, Reference)),
+        problems=tuple(finding for finding in everything if isinstance(finding, Problem)),
+        notes=tuple(note for note in notes if not isinstance(note, HostAddress)),
+        secrets=tuple(finding for finding in everything if isinstance(finding, Secret)),
+        host_address=next((note for note in notes if isinstance(note, HostAddress)), None),
+    )
