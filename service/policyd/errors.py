@@ -6,9 +6,14 @@ Everything that policyd raises on purpose.
     ├── PolicyInvalid(problems)     policy that the tables or KumoMTA would refuse
     ├── Conflict(constraint)        a row is already there, or still referred to
     ├── StatementRefused            PostgreSQL understood and said no (the person's own SQL)
-    ├── Unauthorized                a token that is missing, wrong, expired, or not for this
+    ├── LookupInvalid(parameter)    a question that cannot be meant like that
+    ├── Unauthorized                a token that is missing, wrong or expired
+    │   └── Forbidden(needed)       a good token, but not for this
+    ├── OtherHistory(presented)     a position that this database's log does not hold
+    ├── Overloaded(what)            more is asked for than can be done in time
     ├── BackendUnavailable(backend) nobody answered; asking again later may help
     │   ├── DatabaseUnavailable
+    │   │   └── NotCaughtUp         the change log could not be read in time
     │   └── SecretsUnavailable
     ├── SchemaIncompatible(found, supported)
     ├── MigrationFailed(name)
@@ -83,8 +88,53 @@ class StatementRefused(PolicydError):
         return f"{message}\n{self.detail}" if self.detail else message
 
 
+class LookupInvalid(PolicydError):
+    """A question that cannot be meant like that: which parameter, what is wrong, and what is allowed."""
+
+    def __init__(self, *, parameter: str, problem: str, allowed: str) -> None:
+        super().__init__()
+        self.parameter = parameter
+        self.problem = problem
+        self.allowed = allowed
+
+    def __str__(self) -> str:
+        return f"{self.parameter[:80]!r} {self.problem}; allowed: {self.allowed}"
+
+
 class Unauthorized(PolicydError):
-    """A token that is missing, wrong, expired, or not for this."""
+    """A token that is missing, wrong or expired; *token* is its name, where that is known."""
+
+    def __init__(self, message: str, *, token: str | None = None) -> None:
+        super().__init__(message)
+        self.token = token
+
+
+class Forbidden(Unauthorized):
+    """A good token that does not allow this; *needed* says what would."""
+
+    def __init__(self, *, token: str, needed: str) -> None:
+        super().__init__(f"token {token} does not allow this: {needed} is needed", token=token)
+        self.needed = needed
+
+
+class OtherHistory(PolicydError):
+    """A position was presented that this database's log does not hold: whoever holds it has another history."""
+
+    def __init__(self, *, presented: str, head: str) -> None:
+        super().__init__(f"position {presented} is not in this database's log, whose head is {head}")
+        self.presented = presented
+        self.head = head
+
+    hint = "ask /changes: it says reset, and what is held is good as stale only"
+
+
+class Overloaded(PolicydError):
+    """More is asked for than can be done in time; asking again a little later may help."""
+
+    def __init__(self, *, what: str, limit: int) -> None:
+        super().__init__(f"too many {what}: {limit} are allowed")
+        self.what = what
+        self.limit = limit
 
 
 class BackendUnavailable(PolicydError):
@@ -97,6 +147,14 @@ class DatabaseUnavailable(BackendUnavailable):
     """PostgreSQL did not answer in time, or at all."""
 
     backend = "postgresql"
+
+
+class NotCaughtUp(DatabaseUnavailable):
+    """The change log could not be read in time, so what is known here may be out of date."""
+
+    def __init__(self, *, seconds: float) -> None:
+        super().__init__(f"the change log was not read within {seconds:g} s")
+        self.seconds = seconds
 
 
 class SecretsUnavailable(BackendUnavailable):

@@ -1,0 +1,12 @@
+"""Every kind of lookup that there is: the one list that routes, metrics and documentation are made from."""
+
+from policyd.policy.egress import EGRESS_POOL, EGRESS_SOURCE
+from policyd.policy.listener_domain import LISTENER_DOMAIN
+from policyd.policy.lookup import Kind
+from policyd.policy.queue import QUEUE, QUEUE_SETTINGS
+from policyd.policy.tenant import TENANT
+
+KINDS: tuple[Kind, ...] = (LISTENER_DOMAIN, EGRESS_SOURCE, EGRESS_POOL, TENANT, QUEUE_SETTINGS, QUEUE)
+
+DOCUMENT_KINDS = ("listener_domain", "egress_source", "egress_pool", "tenant", "queue_settings", "queue")
+"""Kinds of documents that a node may list by name; tokens and credentials are nobody's to list."""

@@ -1,0 +1,55 @@
+"""Names as they are asked for: domains normalised to what a row can be called, and the chain of wildcards above."""
+
+import re
+from collections.abc import Iterator
+
+import idna
+
+_LABEL = re.compile(r"[a-z0-9_-]{1,63}")
+_LONGEST_DOMAIN = 253  # RFC 1035, without the root
+
+
+def normalise_domain(asked: str) -> str:
+    """
+    *asked* in lower-case A-labels without a trailing dot.
+
+    What cannot be such a name (`[192.0.2.1]`, the null sender's empty name) comes back lower-cased: it matches no
+    row of its own, but `*` still covers it. `_` is kept, because mail is sent to such names.
+    """
+    name = asked.lower().removesuffix(".")
+    if name.isascii():
+        return name
+    return ".".join(_a_label(label) for label in name.replace("\u3002", ".").split("."))
+
+
+def domain_chain(name: str) -> Iterator[str]:
+    """
+    The row names that could answer for the normalised *name*, nearest first: itself, `*.parent`, …, `*`.
+
+    A name that cannot be a row is left out; the wildcards above it are not. `*.example.com` and `*` themselves may
+    be asked for: a node that knows which rows exist asks for the row.
+    """
+    if _can_be_row(name):
+        yield name
+    parent = name.removeprefix("*.") if name.startswith("*.") else name
+    while "." in parent:
+        parent = parent.partition(".")[2]
+        if _can_be_row(f"*.{parent}"):
+            yield f"*.{parent}"
+    yield "*"
+
+
+def _can_be_row(name: str) -> bool:
+    if name == "*":
+        return False
+    labels = name.removeprefix("*.").split(".")
+    return len(name) <= _LONGEST_DOMAIN and all(_LABEL.fullmatch(label) for label in labels)
+
+
+def _a_label(label: str) -> str:
+    if label.isascii():
+        return label
+    try:
+        return idna.encode(label, uts46=True).decode()
+    except (idna.IDNAError, UnicodeError):
+        return label

@@ -1,0 +1,82 @@
+"""What a node says of itself: observed, not policy."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from policyd.errors import LookupInvalid
+from policyd.policy.position import Position
+
+_NODE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_KEYS = ("applied", "group", "kumomta_version", "client_version", "counts", "error")
+_LONGEST_TEXT = 1_000
+_MOST_COUNTS = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeReport:
+    """A node's status: what it has applied, what it runs, and how its lookups went."""
+
+    node_id: str
+    applied: Position | None
+    group: str | None
+    kumomta_version: str | None
+    client_version: str | None
+    counts: Mapping[str, int]
+    error: str | None
+
+    @classmethod
+    def parse(cls, node_id: str, body: Any) -> "NodeReport":
+        """The report in a request's JSON *body*; LookupInvalid names what is wrong."""
+        if not _NODE_ID.fullmatch(node_id):
+            raise _invalid(
+                "id", f"is {node_id[:80]!r}", "1 to 64 letters, digits, dots, underscores and hyphens"
+            )
+        if not isinstance(body, dict):
+            raise _invalid("body", "is not an object", "a JSON object")
+        for key in body:
+            if key not in _KEYS:
+                raise _invalid(key, "is not known", ", ".join(_KEYS))
+        return cls(
+            node_id=node_id,
+            applied=_position(body.get("applied")),
+            group=_text(body, "group"),
+            kumomta_version=_text(body, "kumomta_version"),
+            client_version=_text(body, "client_version"),
+            counts=_counts(body.get("counts", {})),
+            error=_text(body, "error"),
+        )
+
+
+def _position(written: Any) -> Position | None:
+    if written is None:
+        return None
+    try:
+        return Position.parse(written)
+    except (TypeError, ValueError) as error:
+        raise _invalid("applied", "cannot be read", str(error)) from None
+
+
+def _text(body: Mapping[str, Any], key: str) -> str | None:
+    value = body.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, str) or len(value) > _LONGEST_TEXT or "\x00" in value:
+        raise _invalid(key, "is not such a text", f"text of at most {_LONGEST_TEXT} characters without NUL")
+    return value
+
+
+def _counts(value: Any) -> Mapping[str, int]:
+    allowed = f"an object of at most {_MOST_COUNTS} non-negative whole numbers"
+    if not isinstance(value, dict) or len(value) > _MOST_COUNTS:
+        raise _invalid("counts", "cannot be read", allowed)
+    for name, count in value.items():
+        whole = isinstance(count, int) and not isinstance(count, bool)
+        if not whole or not 0 <= count < 2**63 or len(name) > 64 or "\x00" in name:
+            raise _invalid("counts", f"holds {name[:64]!r} that is none", allowed)
+    return value
+
+
+def _invalid(parameter: str, problem: str, allowed: str) -> LookupInvalid:
+    return LookupInvalid(parameter=parameter, problem=problem, allowed=allowed)
