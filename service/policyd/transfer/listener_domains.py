@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from policyd.transfer.files import HelperFile
 from policyd.transfer.findings import Checked, Field, Finding, Json, Note, Origin, Problem, Row, toml_path
-from policyd.transfer.names import Domains, name_problem
+from policyd.transfer.names import Domains, listener_problem
 from policyd.transfer.trie import Trie, make_trie
 from policyd.transfer.values import as_list
 
@@ -34,7 +34,7 @@ def read_listener_domains(
     for (listener, written), (origin, fields) in entries.items():
         if listener not in domains:
             domains[listener] = Domains("listener domain")
-            yield from name_problem(listener, "a listener", origin)
+            yield from listener_problem(listener, origin)
             yield from _never_matches(listener, origin)
         for taken in domains[listener].take(written, origin):
             if isinstance(taken, str):

@@ -7,6 +7,8 @@ from policyd.policy.names import domain_chain, normalise_domain
 from policyd.transfer.findings import Note, Origin, Problem
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_LISTENER = re.compile(r"\*|[][A-Za-z0-9._:-]{1,255}")
+_NODE_GROUP = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _SEPARATORS = re.compile(r"[@:!]")
 
 
@@ -48,6 +50,16 @@ class Domains:
         yield name
 
 
+def listener_problem(name: str, origin: Origin) -> Iterator[Problem]:
+    """Why there can be no listener of this name, if so."""
+    if not _LISTENER.fullmatch(name):
+        yield Problem(
+            origin=origin,
+            sentence=f"'{_CONTROL.sub('?', name[:80])}' cannot be a listener: allowed are *, an address with its port,"
+            " and names of letters, digits and . _ : - [ ]",
+        )
+
+
 def name_problem(name: str, what: str, origin: Origin) -> Iterator[Problem]:
     """Why there can be no row of this name, if so."""
     if not 1 <= len(name) <= 255 or name != name.strip() or _CONTROL.search(name):
@@ -66,3 +78,10 @@ def queue_part_problem(name: str, what: str, origin: Origin) -> Iterator[Problem
             origin=origin,
             sentence=f"'{name}' cannot be the name of {what}: KumoMTA reads '{found[0]}' in a queue's name as a separator",
         )
+
+
+def node_group_problem(name: str) -> Iterator[Problem]:
+    """Why no group of nodes can be called so, if so."""
+    if not _NODE_GROUP.fullmatch(name):
+        sentence = f"'{_CONTROL.sub('?', name[:80])}' cannot be a group of nodes: allowed are 1 to 64 of A-Z a-z 0-9 . _ -"
+        yield Problem(origin=Origin(file="--node-group"), sentence=sentence)

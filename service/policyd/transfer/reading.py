@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from policyd.transfer.files import HelperFile, HelperKind
 from policyd.transfer.findings import Checked, Finding, HostAddress, Note, Problem, Reference, Row, Secret
 from policyd.transfer.listener_domains import read_listener_domains
+from policyd.transfer.names import node_group_problem
 from policyd.transfer.queues import read_queues
 from policyd.transfer.sources import read_sources
 
@@ -43,6 +44,8 @@ def transfer(
 def _findings(
     files: Sequence[HelperFile], node_group: str | None, listener_names: Mapping[str, str]
 ) -> Iterator[Finding]:
+    if node_group is not None:
+        yield from node_group_problem(node_group)
     of_kind: dict[HelperKind, list[HelperFile]] = {}
     for file in files:
         of_kind.setdefault(file.kind, []).append(file)

@@ -22,6 +22,7 @@ from policyd.transfer.names import name_problem
 HOST_ADDRESS = "unspecified"  # KumoMTA answers this source and this pool itself
 HOLD_POOL = "policyd-hold"
 SECRET_FIELDS = ("socks5_proxy_password",)
+_MOST_WEIGHT = 2**31 - 1  # of PostgreSQL's integer
 SOURCE_COLUMNS = (
     "ehlo_domain",
     "source_address",
@@ -224,6 +225,9 @@ def _pool_rows(
         if source != HOST_ADDRESS:
             yield Reference(table="egress_source", name=source, origin=last.origin)
         total = _total_weight(same)
+        if isinstance(total, int) and total > _MOST_WEIGHT:
+            sentence = f"weight {total} is more than policyd can store, {_MOST_WEIGHT}: divide all weights of the pool"
+            yield Problem(origin=last.origin, sentence=sentence)
         if len(same) > 1:
             places = " and ".join(str(member.origin) for member in same)
             sentence = (

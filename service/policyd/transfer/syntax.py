@@ -13,6 +13,7 @@ Path = tuple[str, ...]
 _JSON_STRING = r'"(?:\\.|[^"\\])*"'
 _JSON_COMMENT = re.compile(rf"({_JSON_STRING})|//[^\n]*|#[^\n]*|/\*.*?\*/", re.DOTALL)
 _JSON_TOKEN = re.compile(rf"({_JSON_STRING})|[\[\]{{}}:,\n]", re.DOTALL)
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _TOML_PART = r"""(?:[A-Za-z0-9_-]+|"(?:\\.|[^"\\])*"|'[^']*')"""
 _TOML_KEY = rf"{_TOML_PART}(?:\s*\.\s*{_TOML_PART})*"
 _TOML_LINE = re.compile(rf"\s*(?:(?P<header>\[\[?)\s*)?(?P<key>{_TOML_KEY})\s*(?(header)\]|=)")
@@ -40,7 +41,7 @@ def parse_toml(text: str) -> Parsed:
         raise SyntaxProblem(f"this is not TOML: {exc}") from None
     except RecursionError:
         raise SyntaxProblem("this is not TOML that anybody can read: it is nested too deeply") from None
-    return Parsed(data=_plain(data), lines=dict(_toml_lines(text)))
+    return Parsed(data=_storable(_plain(data)), lines=dict(_toml_lines(text)))
 
 
 def parse_json(text: str) -> Parsed:
@@ -63,7 +64,7 @@ def parse_json(text: str) -> Parsed:
         ) from None
     except RecursionError:
         raise SyntaxProblem("this is not JSON that anybody can read: it is nested too deeply") from None
-    return Parsed(data=data, lines=dict(_json_lines(stripped)), repeated=tuple(repeated))
+    return Parsed(data=_storable(data), lines=dict(_json_lines(stripped)), repeated=tuple(repeated))
 
 
 def strip_comments(text: str) -> str:
@@ -78,6 +79,22 @@ def strip_comments(text: str) -> str:
 
 def _refuse_constant(name: str) -> Json:
     raise SyntaxProblem(f"this is not JSON: {name} is no number that JSON knows")
+
+
+def _storable(data: Json) -> Json:
+    """The data. Refused is what JSON in PostgreSQL cannot hold, and no option of KumoMTA either."""
+    try:
+        text = json.dumps(data, allow_nan=False, ensure_ascii=False)
+        text.encode()
+    except UnicodeEncodeError:
+        raise SyntaxProblem("a string holds half of a surrogate pair, which is no text") from None
+    except ValueError:
+        raise SyntaxProblem(
+            "a number is infinite or none at all (inf, nan), which KumoMTA does not survive"
+        ) from None
+    if _NUL.search(text):
+        raise SyntaxProblem("a string holds the character NUL, which no name or option can")
+    return data
 
 
 def _plain(value: object) -> Json:

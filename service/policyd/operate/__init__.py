@@ -1,0 +1,1 @@
+"""What operators do: imports, explanations and the like, given a connection."""

@@ -1,0 +1,259 @@
+"""
+Many rows at once: judged, written and reported, one statement a table.
+
+The statements are made here from the tables' columns, because thirteen of the same shape would hide the one that differs.
+"""
+
+import json
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from policyd.store.pool import Connection, translated
+
+Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
+Record: TypeAlias = Mapping[str, Json]
+
+_SOURCE = (
+    "ehlo_domain",
+    "source_address",
+    "remote_port",
+    "ha_proxy_server",
+    "ha_proxy_source_address",
+    "socks5_proxy_server",
+    "socks5_proxy_source_address",
+    "socks5_proxy_username",
+    "socks5_proxy_password",
+    "suspend_when_unplumbed",
+    "suspend_when_proxy_unhealthy",
+)
+_QUEUE = ("egress_pool", "routing_domain", "options")
+_SETTINGS = (
+    "scheduling_header",
+    "tenant_header",
+    "campaign_header",
+    "remove_tenant_header",
+    "remove_campaign_header",
+    "default_tenant",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """The columns that can be written, and for a table of children how they name the document that they belong to."""
+
+    name: str
+    key: tuple[str, ...]
+    columns: tuple[str, ...] = ()
+    part_of: tuple[str, tuple[str, ...]] | None = None
+    """The parent's table, and its key as this table calls it: a document is replaced with all its children."""
+
+    def upsert(self) -> str:
+        """Writes the rows of one JSON array; a row that would stay what it is, image by image, is not touched."""
+        written = ", ".join((*self.key, *self.columns))
+        new = ", ".join(f"excluded.{column}" for column in self.columns)
+        old = ", ".join(f"t.{column}" for column in self.columns)
+        change = (
+            f"update set ({', '.join(self.columns)}) = row({new}) where row({old}) *<> row({new})"
+            if self.columns
+            else "nothing"
+        )
+        return (
+            f"insert into policy.{self.name} as t ({written})"  # noqa: S608 -- all names are of TABLES
+            f" select {written} from jsonb_populate_recordset(null::policy.{self.name}, $1::text::jsonb)"
+            f" on conflict ({', '.join(self.key)}) do {change}"
+        )
+
+    def delete_others(self, parent: tuple[str, ...]) -> str:
+        """Deletes the children of the documents in one JSON array that are not among the rows in another one."""
+        given = f"jsonb_populate_recordset(null::policy.{self.name}, ${{}}::text::jsonb)"
+        same_parent = " and ".join(f"d.{column} = t.{column}" for column in parent)
+        same_row = " and ".join(f"n.{column} = t.{column}" for column in self.key)
+        return (
+            f"delete from policy.{self.name} as t using {given.format(1)} as d"  # noqa: S608 -- as above
+            f" where {same_parent} and not exists (select from {given.format(2)} as n where {same_row})"
+        )
+
+
+TABLES = (  # a table comes after those that its foreign keys point at
+    Table(name="egress_source", key=("name",), columns=_SOURCE),
+    Table(name="egress_source_group", key=("name", "node_group"), columns=_SOURCE),
+    Table(name="egress_pool", key=("name",)),
+    Table(
+        name="egress_pool_entry",
+        key=("pool", "source"),
+        columns=("weight",),
+        part_of=("egress_pool", ("pool",)),
+    ),
+    Table(name="egress_pool_group", key=("name", "node_group")),
+    Table(
+        name="egress_pool_group_entry",
+        key=("pool", "node_group", "source"),
+        columns=("weight",),
+        part_of=("egress_pool_group", ("pool", "node_group")),
+    ),
+    Table(
+        name="tenant",
+        key=("name",),
+        columns=("egress_pool", "require_authz", "overall_max_message_rate", "options"),
+    ),
+    Table(
+        name="tenant_campaign",
+        key=("tenant", "campaign"),
+        columns=("overall_max_message_rate",),
+        part_of=("tenant", ("tenant",)),
+    ),
+    Table(name="queue", key=("domain",), columns=_QUEUE),
+    Table(name="queue_tenant", key=("domain", "tenant"), columns=_QUEUE),
+    Table(name="queue_campaign", key=("domain", "tenant", "campaign"), columns=_QUEUE),
+    Table(name="queue_settings", key=("singleton",), columns=_SETTINGS),
+    Table(
+        name="listener_domain",
+        key=("listener", "domain"),
+        columns=("relay_to", "relay_from", "relay_from_authz", "log_oob", "log_arf"),
+    ),
+)
+
+_JUDGE = """
+select c.position, p.field, p.problem
+from jsonb_array_elements($1::text::jsonb) with ordinality as c (item, position),
+     policy.problems(c.item ->> 'object', c.item -> 'record') as p
+order by c.position, p.field
+"""
+
+# The transaction holds the turn once it has changed anything, so its revision, if it has one, is the last.
+_CHANGES = """
+select c.revision, c."table", c.op, c.key::text as key, c.old::text as old, c.new::text as new
+from policy.change as c
+where c.revision = (
+  select r.number
+  from (select n.number, n.xid, n.at from policy.revision as n order by n.number desc limit 1) as r
+  where r.xid = pg_current_xact_id_if_assigned() and r.at >= transaction_timestamp())
+order by c.ordinal
+"""
+
+_STOCK_WHERE_NOTHING_ELSE = """
+update policy.queue_settings as s set on_missing = 'stock'
+where s.on_missing <> 'stock'
+  and exists (select from policy.queue as q where q.domain = 'default' and q.egress_pool is null)
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """What is wrong with one of the records that were judged: which one, and which field if it is one field's fault."""
+
+    index: int
+    field: str | None
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowChange:
+    """One row that the transaction at hand changed, as the log has it."""
+
+    revision: int
+    table: str
+    op: str
+    key: dict[str, Json]
+    old: dict[str, Json] | None
+    new: dict[str, Json] | None
+
+
+async def begin_change(connection: Connection, *, actor: str | None, reason: str) -> None:
+    """Says for the rest of the transaction who changes policy and why, mass changes included."""
+    settings = {"policy.actor": actor or "", "policy.reason": reason, "policy.allow_mass_change": reason}
+    with translated():
+        for name, value in settings.items():
+            await connection.execute("select set_config($1, $2, true)", name, value)
+
+
+async def judge(connection: Connection, records: Iterable[tuple[str, Record]]) -> list[Fault]:
+    """What KumoMTA would refuse in records in its own spelling, each given with the object that it is for."""
+    items = [{"object": kind, "record": dict(record)} for kind, record in records]
+    with translated():
+        rows = await connection.fetch(_JUDGE, json.dumps(items))
+    return [Fault(index=row["position"] - 1, field=row["field"], sentence=row["problem"]) for row in rows]
+
+
+async def missing_names(connection: Connection, table: str, names: Collection[str]) -> set[str]:
+    """Those of the names that no row of the table has."""
+    (known,) = [each for each in TABLES if each.name == table and each.key == ("name",)]
+    statement = (
+        "select w.name from unnest($1::text[]) as w (name)"  # noqa: S608 -- as above
+        f" where not exists (select from policy.{known.name} as t where t.name = w.name)"
+    )
+    with translated():
+        return {row["name"] for row in await connection.fetch(statement, sorted(names))}
+
+
+async def write_rows(connection: Connection, rows: Mapping[str, Sequence[Record]]) -> None:
+    """Writes rows by table; the children of a document that are not among them are deleted, other rows stay."""
+    with translated():
+        for table in TABLES:
+            given = rows.get(table.name, ())
+            if given:
+                await connection.execute(table.upsert(), _array(given))
+            if table.part_of is None:
+                continue
+            parent_table, called = table.part_of
+            parent_key = next(each.key for each in TABLES if each.name == parent_table)
+            if parents := rows.get(parent_table, ()):
+                documents = [
+                    {mine: parent[its] for mine, its in zip(called, parent_key, strict=True)}
+                    for parent in parents
+                ]
+                await connection.execute(table.delete_others(called), _array(documents), _array(given))
+
+
+async def allow_host_address(connection: Connection) -> None:
+    """Lets mail without a pool leave from the host's own address, unless the default queue names a pool."""
+    with translated():
+        await connection.execute(_STOCK_WHERE_NOTHING_ELSE)
+
+
+async def changes_so_far(connection: Connection) -> list[RowChange]:
+    """What the transaction at hand has changed."""
+    with translated():
+        rows = await connection.fetch(_CHANGES)
+    return [
+        RowChange(
+            revision=row["revision"],
+            table=row["table"],
+            op=row["op"],
+            key=json.loads(row["key"]),
+            old=None if row["old"] is None else json.loads(row["old"]),
+            new=None if row["new"] is None else json.loads(row["new"]),
+        )
+        for row in rows
+    ]
+
+
+async def analyze(connection: Connection, tables: Collection[str]) -> None:
+    """Counts the tables' rows anew, without which the planner believes that they are as empty as before."""
+    if tables:
+        names = ", ".join(f"policy.{table.name}" for table in TABLES if table.name in tables)
+        with translated():
+            await connection.execute(f"analyze {names}")
+
+
+@asynccontextmanager
+async def warnings_of(connection: Connection) -> AsyncIterator[list[str]]:
+    """The warnings that the database raises meanwhile, with their hints."""
+    raised: list[str] = []
+
+    def hear(_: object, message: object) -> None:
+        if getattr(message, "severity_en", None) == "WARNING":
+            hint = getattr(message, "hint", None)
+            raised.append(f"{getattr(message, 'message', '')}{f'. {hint}' if hint else ''}")
+
+    connection.add_log_listener(hear)
+    try:
+        yield raised
+    finally:
+        connection.remove_log_listener(hear)
+
+
+def _array(records: Sequence[Record]) -> str:
+    return json.dumps([dict(record) for record in records])
