@@ -134,12 +134,12 @@ begin
 end $$;
 comment on function policy.claim() is 't000: takes this transaction''s turn before a statement touches a row.';
 
-create function policy.key_of(record jsonb, first text, second text, third text) returns jsonb
+create function policy.key_of(record jsonb, columns text[]) returns jsonb
   language sql immutable parallel safe
-  return jsonb_build_object(first, record -> first)
-    || case when second is null then '{}' else jsonb_build_object(second, record -> second) end
-    || case when third is null then '{}' else jsonb_build_object(third, record -> third) end;
-comment on function policy.key_of(jsonb, text, text, text) is 'The key of a row: its fields of these names.';
+  return jsonb_build_object(columns[1], record -> columns[1])
+    || case when columns[2] is null then '{}' else jsonb_build_object(columns[2], record -> columns[2]) end
+    || case when columns[3] is null then '{}' else jsonb_build_object(columns[3], record -> columns[3]) end;
+comment on function policy.key_of(jsonb, text[]) is 'The key of a row: its fields of these one to three names.';
 
 create function policy.without_hash(record jsonb, other jsonb) returns jsonb
   language sql immutable parallel safe
@@ -152,39 +152,49 @@ comment on function policy.without_hash(jsonb, jsonb) is
   'The row as the log may show it: never a token''s hash, but that it is another than the other row''s.';
 
 -- SECURITY DEFINER: whoever may change a row may not write the log.
--- Its statements are static: plpgsql keeps them per table, and a full join on one equality is a hash or merge
--- join whatever the planner thought when the table was empty. `*<>` compares images, because 5 and 5.0 are equal
--- in jsonb but not to KumoMTA. The sub-select runs once, and only if there is
--- a row; `offset 0` keeps to_jsonb from being called for each use of its result.
+-- Its statements are static: plpgsql keeps them per table, and a full join on one equality is a hash or merge join
+-- whatever the planner thought when the table was empty. `*<>` compares images, because 5 and 5.0 are equal in jsonb
+-- but not to KumoMTA. take_revision is called once, and only if there is a row; `offset 0` keeps to_jsonb from being
+-- called for each use of its result.
 create function policy.log_change() returns trigger
   language plpgsql security definer set search_path = '' as $$
+declare
+  columns text[] := tg_argv[1:];
 begin
   if tg_op = 'INSERT' then
     insert into policy.change (revision, "table", op, key, new, tags)
     select (select policy.take_revision()), tg_table_name, 'insert',
-           policy.key_of(n.record, tg_argv[0], tg_argv[1], tg_argv[2]), policy.without_hash(n.record, null), array[n.tag]
+           policy.key_of(n.record, columns), policy.without_hash(n.record, null), array[n.tag]
       from (select r.tag, to_jsonb(r) - 'tag' as record from new_rows as r offset 0) as n;
   elsif tg_op = 'DELETE' then
     insert into policy.change (revision, "table", op, key, old, tags)
     select (select policy.take_revision()), tg_table_name, 'delete',
-           policy.key_of(o.record, tg_argv[0], tg_argv[1], tg_argv[2]), policy.without_hash(o.record, null), array[o.tag]
+           policy.key_of(o.record, columns), policy.without_hash(o.record, null), array[o.tag]
       from (select r.tag, to_jsonb(r) - 'tag' as record from old_rows as r offset 0) as o;
+  elsif tg_argv[0]::boolean then
+    insert into policy.change (revision, "table", op, key, old, new, tags)
+    select (select policy.take_revision()), tg_table_name,
+           case when c.old is null then 'insert' when c.new is null then 'delete' else 'update' end,
+           policy.key_of(coalesce(c.old, c.new), columns), policy.without_hash(c.old, c.new), policy.without_hash(c.new, c.old),
+           array[c.tag]
+      from (select coalesce(o.tag, n.tag) as tag, to_jsonb(o) - 'tag' as old, to_jsonb(n) - 'tag' as new
+              from old_rows as o full join new_rows as n on n.tag = o.tag
+             where o.tag is null or n.tag is null or o *<> n offset 0) as c;
   else
     insert into policy.change (revision, "table", op, key, old, new, tags)
     select (select policy.take_revision()), tg_table_name,
            case when o.tag is null then 'insert' when n.tag is null then 'delete' else 'update' end,
-           policy.key_of(coalesce(o.record, n.record), tg_argv[0], tg_argv[1], tg_argv[2]),
-           policy.without_hash(o.record, n.record), policy.without_hash(n.record, o.record),
-           case when o.tag = n.tag then array[o.tag] else array_remove(array[o.tag, n.tag], null) end
+           policy.key_of(coalesce(o.record, n.record), columns), o.record, n.record, array[coalesce(o.tag, n.tag)]
       from (select r.tag, r as image, to_jsonb(r) - 'tag' as record from old_rows as r offset 0) as o
       full join (select r.tag, r as image, to_jsonb(r) - 'tag' as record from new_rows as r offset 0) as n
-        on policy.key_of(n.record, tg_argv[0], tg_argv[1], tg_argv[2]) = policy.key_of(o.record, tg_argv[0], tg_argv[1], tg_argv[2])
+        on policy.key_of(n.record, columns) = policy.key_of(o.record, columns)
      where o.tag is null or n.tag is null or o.image *<> n.image;
   end if;
   return null;
 end $$;
 comment on function policy.log_change() is
-  't500: logs the rows that really changed. Its arguments are the columns of the primary key, by which old and new rows pair.';
+  't500: logs the rows that really changed. Arguments: whether a tag is one row, by which old and new then pair, else by
+the key; and the columns of the primary key.';
 
 create function policy.refuse_truncate() returns trigger language plpgsql set search_path = '' as $$
 begin

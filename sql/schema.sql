@@ -209,12 +209,12 @@ begin
 end $$;
 comment on function policy.claim() is 't000: takes this transaction''s turn before a statement touches a row.';
 
-create function policy.key_of(record jsonb, first text, second text, third text) returns jsonb
+create function policy.key_of(record jsonb, columns text[]) returns jsonb
   language sql immutable parallel safe
-  return jsonb_build_object(first, record -> first)
-    || case when second is null then '{}' else jsonb_build_object(second, record -> second) end
-    || case when third is null then '{}' else jsonb_build_object(third, record -> third) end;
-comment on function policy.key_of(jsonb, text, text, text) is 'The key of a row: its fields of these names.';
+  return jsonb_build_object(columns[1], record -> columns[1])
+    || case when columns[2] is null then '{}' else jsonb_build_object(columns[2], record -> columns[2]) end
+    || case when columns[3] is null then '{}' else jsonb_build_object(columns[3], record -> columns[3]) end;
+comment on function policy.key_of(jsonb, text[]) is 'The key of a row: its fields of these one to three names.';
 
 create function policy.without_hash(record jsonb, other jsonb) returns jsonb
   language sql immutable parallel safe
@@ -227,39 +227,49 @@ comment on function policy.without_hash(jsonb, jsonb) is
   'The row as the log may show it: never a token''s hash, but that it is another than the other row''s.';
 
 -- SECURITY DEFINER: whoever may change a row may not write the log.
--- Its statements are static: plpgsql keeps them per table, and a full join on one equality is a hash or merge
--- join whatever the planner thought when the table was empty. `*<>` compares images, because 5 and 5.0 are equal
--- in jsonb but not to KumoMTA. The sub-select runs once, and only if there is
--- a row; `offset 0` keeps to_jsonb from being called for each use of its result.
+-- Its statements are static: plpgsql keeps them per table, and a full join on one equality is a hash or merge join
+-- whatever the planner thought when the table was empty. `*<>` compares images, because 5 and 5.0 are equal in jsonb
+-- but not to KumoMTA. take_revision is called once, and only if there is a row; `offset 0` keeps to_jsonb from being
+-- called for each use of its result.
 create function policy.log_change() returns trigger
   language plpgsql security definer set search_path = '' as $$
+declare
+  columns text[] := tg_argv[1:];
 begin
   if tg_op = 'INSERT' then
     insert into policy.change (revision, "table", op, key, new, tags)
     select (select policy.take_revision()), tg_table_name, 'insert',
-           policy.key_of(n.record, tg_argv[0], tg_argv[1], tg_argv[2]), policy.without_hash(n.record, null), array[n.tag]
+           policy.key_of(n.record, columns), policy.without_hash(n.record, null), array[n.tag]
       from (select r.tag, to_jsonb(r) - 'tag' as record from new_rows as r offset 0) as n;
   elsif tg_op = 'DELETE' then
     insert into policy.change (revision, "table", op, key, old, tags)
     select (select policy.take_revision()), tg_table_name, 'delete',
-           policy.key_of(o.record, tg_argv[0], tg_argv[1], tg_argv[2]), policy.without_hash(o.record, null), array[o.tag]
+           policy.key_of(o.record, columns), policy.without_hash(o.record, null), array[o.tag]
       from (select r.tag, to_jsonb(r) - 'tag' as record from old_rows as r offset 0) as o;
+  elsif tg_argv[0]::boolean then
+    insert into policy.change (revision, "table", op, key, old, new, tags)
+    select (select policy.take_revision()), tg_table_name,
+           case when c.old is null then 'insert' when c.new is null then 'delete' else 'update' end,
+           policy.key_of(coalesce(c.old, c.new), columns), policy.without_hash(c.old, c.new), policy.without_hash(c.new, c.old),
+           array[c.tag]
+      from (select coalesce(o.tag, n.tag) as tag, to_jsonb(o) - 'tag' as old, to_jsonb(n) - 'tag' as new
+              from old_rows as o full join new_rows as n on n.tag = o.tag
+             where o.tag is null or n.tag is null or o *<> n offset 0) as c;
   else
     insert into policy.change (revision, "table", op, key, old, new, tags)
     select (select policy.take_revision()), tg_table_name,
            case when o.tag is null then 'insert' when n.tag is null then 'delete' else 'update' end,
-           policy.key_of(coalesce(o.record, n.record), tg_argv[0], tg_argv[1], tg_argv[2]),
-           policy.without_hash(o.record, n.record), policy.without_hash(n.record, o.record),
-           case when o.tag = n.tag then array[o.tag] else array_remove(array[o.tag, n.tag], null) end
+           policy.key_of(coalesce(o.record, n.record), columns), o.record, n.record, array[coalesce(o.tag, n.tag)]
       from (select r.tag, r as image, to_jsonb(r) - 'tag' as record from old_rows as r offset 0) as o
       full join (select r.tag, r as image, to_jsonb(r) - 'tag' as record from new_rows as r offset 0) as n
-        on policy.key_of(n.record, tg_argv[0], tg_argv[1], tg_argv[2]) = policy.key_of(o.record, tg_argv[0], tg_argv[1], tg_argv[2])
+        on policy.key_of(n.record, columns) = policy.key_of(o.record, columns)
      where o.tag is null or n.tag is null or o.image *<> n.image;
   end if;
   return null;
 end $$;
 comment on function policy.log_change() is
-  't500: logs the rows that really changed. Its arguments are the columns of the primary key, by which old and new rows pair.';
+  't500: logs the rows that really changed. Arguments: whether a tag is one row, by which old and new then pair, else by
+the key; and the columns of the primary key.';
 
 create function policy.refuse_truncate() returns trigger language plpgsql set search_path = '' as $$
 begin
@@ -928,7 +938,46 @@ where (o.object, o.name) not in (
   ('egress_path', 'dispatcher_progress_watchdog_timeout')
 );
 
--- 0006_triggers.sql ---------------------------------------------------------------------------------------------------
+-- 0006_nodes.sql ------------------------------------------------------------------------------------------------------
+
+-- What is known of the nodes.
+
+create table policy.node (
+  node_id text constraint nodes_are_unique primary key
+    constraint node_id_is_letters_digits_dot_underscore_hyphen check (policy.is_node_name(node_id)),
+  node_group text constraint node_group_is_letters_digits_dot_underscore_hyphen check (policy.is_node_name(node_group)),
+  token text,
+  kumomta_version text,
+  client_version text,
+  applied_number bigint,
+  applied_stamp text,
+  last_seen timestamptz not null default now(),
+  counts jsonb not null default '{}',
+  last_error text
+);
+comment on table policy.node is 'What each kumod last said of itself. Observed, not policy: changes make no revision.';
+comment on column policy.node.node_id is 'its name';
+comment on column policy.node.node_group is 'the group whose sources and pools it gets';
+comment on column policy.node.token is 'the api_token that registered it, the only one that may speak for it';
+comment on column policy.node.kumomta_version is 'such as 2026.08.04-3ebc1e85';
+comment on column policy.node.client_version is 'of the Lua client';
+comment on column policy.node.applied_number is 'the revision that it has applied';
+comment on column policy.node.applied_stamp is 'and that revision''s stamp';
+comment on column policy.node.last_seen is 'when it said so; within ten minutes it counts as live';
+comment on column policy.node.counts is 'answers by outcome';
+comment on column policy.node.last_error is 'what went wrong last';
+
+create function policy.old_nodes(since text) returns text
+  language sql stable
+begin atomic
+  select string_agg(format('%s (%s)', n.node_id, n.kumomta_version), ', ' order by n.node_id)
+  from policy.node as n
+  where n.last_seen > now() - interval '10 minutes' and left(n.kumomta_version, 10) < since;
+end;
+comment on function policy.old_nodes(text) is
+  'The nodes seen within ten minutes whose KumoMTA is older than this version, with theirs; null if there are none.';
+
+-- 0007_triggers.sql ---------------------------------------------------------------------------------------------------
 
 -- The triggers of every table of policy, in the order of their names:
 --   t000_claim          before the statement: this transaction's turn; t000_refuse_truncate
@@ -969,51 +1018,59 @@ end;
 comment on function policy.may_restricted(oid) is
   'True for who is a member of policyd_owner, or of the role that owns the table: they may use restricted options.';
 
+create function policy.faults(target oid, object text, records text[])
+  returns table (record text, field text, problem text)
+  language sql stable
+begin atomic
+  select r.record, p.field, p.problem
+  from unnest(records) as r (record), policy.problems(faults.object, r.record::jsonb) as p
+  union all
+  select r.record, u.name, format('%s needs KumoMTA %s; older are: %s.', u.name, o.since, policy.old_nodes(o.since))
+  from unnest(records) as r (record), policy.uses(r.record::jsonb) as u (name)
+  join policy.option as o on o.object = faults.object and o.name = u.name and o.since is not null
+  where policy.old_nodes(o.since) is not null
+  union all
+  select r.record, u.name, format('%s is restricted (%s): only members of policyd_owner may set it.', u.name, o.note)
+  from unnest(records) as r (record), policy.uses(r.record::jsonb) as u (name)
+  join policy.option as o on o.object = faults.object and o.name = u.name and o.restricted
+  where not policy.may_restricted(target);
+end;
+comment on function policy.faults(oid, text, text[]) is
+  'What stands against records in a table: problems, options newer than a live node, options restricted to others.';
+
 create function policy.check_options() returns trigger language plpgsql set search_path = '' as $$
 declare
   judged text;
-  fresh text[];
+  records text[];
   fault record;
 begin
   foreach judged in array tg_argv loop
-    -- As text, because in jsonb 5 and 5.0 are one value, and KumoMTA takes only the first for an integer. What a
-    -- statement left as it was is not judged again: the catalogue may have become stricter since.
-    if tg_op = 'INSERT' then
-      fresh := array(select distinct policy.record(judged, to_jsonb(n))::text from new_rows as n);
+    -- As text, because in jsonb 5 and 5.0 are one value, and KumoMTA takes only the first for an integer. Distinct,
+    -- because a hundred thousand rows hold few different records.
+    if judged = 'queue_config' then
+      records := array(select distinct n.options::text from new_rows as n);
     else
-      fresh := array(
+      records := array(select distinct policy.record(judged, to_jsonb(n))::text from new_rows as n);
+    end if;
+    select f.record, f.field, f.problem into fault from policy.faults(tg_relid, judged, records) as f limit 1;
+    continue when not found;
+
+    -- What the statement left as it was is not judged again: the catalogue may have become stricter since, or the row
+    -- be another's who may set what is restricted.
+    if tg_op = 'UPDATE' then
+      records := array(
         select distinct c.record
         from (select n.tag, policy.record(judged, to_jsonb(n))::text from new_rows as n
               except select o.tag, policy.record(judged, to_jsonb(o))::text from old_rows as o) as c (tag, record));
+      select f.record, f.field, f.problem into fault from policy.faults(tg_relid, judged, records) as f limit 1;
+      continue when not found;
     end if;
-    continue when fresh = '{}';
-
-    select f.record, p.field, p.problem into fault
-    from unnest(fresh) as f (record), policy.problems(judged, f.record::jsonb) as p
-    limit 1;
-    if not found then
-      select f.record, u.name as field,
-             format('%s needs KumoMTA %s; older are: %s.', u.name, o.since, policy.old_nodes(o.since)) as problem into fault
-      from unnest(fresh) as f (record), policy.uses(f.record::jsonb) as u (name)
-      join policy.option as o on o.object = judged and o.name = u.name
-      where o.since is not null and policy.old_nodes(o.since) is not null
-      limit 1;
-    end if;
-    if not found and not policy.may_restricted(tg_relid) then
-      select f.record, u.name as field,
-             format('%s is restricted (%s): only members of policyd_owner may set it.', u.name, o.note) as problem into fault
-      from unnest(fresh) as f (record), policy.uses(f.record::jsonb) as u (name)
-      join policy.option as o on o.object = judged and o.name = u.name and o.restricted
-      limit 1;
-    end if;
-    if found then
-      raise exception using
-        errcode = 'check_violation', schema = 'policy', table = tg_table_name, column = coalesce(fault.field, 'options'),
-        constraint = 'options_are_what_kumomta_accepts',
-        message = format('policy.%s, %s: %s', tg_table_name, (
-          select policy.described(tg_relid, to_jsonb(n)) from new_rows as n
-          where policy.record(judged, to_jsonb(n))::text = fault.record limit 1), fault.problem);
-    end if;
+    raise exception using
+      errcode = 'check_violation', schema = 'policy', table = tg_table_name, column = coalesce(fault.field, 'options'),
+      constraint = 'options_are_what_kumomta_accepts',
+      message = format('policy.%s, %s: %s', tg_table_name, (
+        select policy.described(tg_relid, to_jsonb(n)) from new_rows as n
+        where policy.record(judged, to_jsonb(n))::text = fault.record limit 1), fault.problem);
   end loop;
   return null;
 end $$;
@@ -1071,7 +1128,13 @@ comment on function policy.guard() is
 create procedure policy.watch(target regclass, variadic objects text[] default '{}')
   language plpgsql set search_path = '' as $$
 declare
-  keys text := (select string_agg(quote_literal(k), ', ') from unnest(policy.key_columns(target)) as k);
+  -- Where a tag is one row, rows pair by it, which is cheaper than by the key.
+  keys text := (
+    select format('%L, %s', exists (
+             select from pg_catalog.pg_index as i join pg_catalog.pg_attribute as a on a.attrelid = i.indrelid
+               and i.indkey::text = a.attnum::text and a.attname = 'tag'
+             where i.indrelid = target and i.indisunique), string_agg(quote_literal(k), ', '))
+    from unnest(policy.key_columns(target)) as k);
   judged text := (select string_agg(quote_literal(o), ', ') from unnest(objects) as o);
   images text := 'referencing old table as old_rows new table as new_rows';
 begin
@@ -1107,9 +1170,9 @@ begin
 end $$;
 comment on function policy.keep() is 't050: refuses to delete or rename a row that policy cannot do without; its argument is the message.';
 
--- 0007_service.sql ----------------------------------------------------------------------------------------------------
+-- 0008_tokens.sql -----------------------------------------------------------------------------------------------------
 
--- What the service itself needs: tokens of its callers, and what is known of the nodes.
+-- Tokens: who may ask policyd.
 
 create table policy.api_token (
   name text constraint token_names_are_unique primary key
@@ -1137,41 +1200,6 @@ comment on column policy.api_token.created_at is 'since when';
 comment on column policy.api_token.tag is 'its document';
 call policy.watch('policy.api_token');
 
-create table policy.node (
-  node_id text constraint nodes_are_unique primary key
-    constraint node_id_is_letters_digits_dot_underscore_hyphen check (policy.is_node_name(node_id)),
-  node_group text constraint node_group_is_letters_digits_dot_underscore_hyphen check (policy.is_node_name(node_group)),
-  token text,
-  kumomta_version text,
-  client_version text,
-  applied_number bigint,
-  applied_stamp text,
-  last_seen timestamptz not null default now(),
-  counts jsonb not null default '{}',
-  last_error text
-);
-comment on table policy.node is 'What each kumod last said of itself. Observed, not policy: changes make no revision.';
-comment on column policy.node.node_id is 'its name';
-comment on column policy.node.node_group is 'the group whose sources and pools it gets';
-comment on column policy.node.token is 'the api_token that registered it, the only one that may speak for it';
-comment on column policy.node.kumomta_version is 'such as 2026.08.04-3ebc1e85';
-comment on column policy.node.client_version is 'of the Lua client';
-comment on column policy.node.applied_number is 'the revision that it has applied';
-comment on column policy.node.applied_stamp is 'and that revision''s stamp';
-comment on column policy.node.last_seen is 'when it said so; within ten minutes it counts as live';
-comment on column policy.node.counts is 'answers by outcome';
-comment on column policy.node.last_error is 'what went wrong last';
-
-create function policy.old_nodes(since text) returns text
-  language sql stable
-begin atomic
-  select string_agg(format('%s (%s)', n.node_id, n.kumomta_version), ', ' order by n.node_id)
-  from policy.node as n
-  where n.last_seen > now() - interval '10 minutes' and left(n.kumomta_version, 10) < since;
-end;
-comment on function policy.old_nodes(text) is
-  'The nodes seen within ten minutes whose KumoMTA is older than this version, with theirs; null if there are none.';
-
 create view policy.api_token_document as
 select t.tag, jsonb_strip_nulls(jsonb_build_object(
   'name', t.name, 'sha256', t.sha256, 'scopes', t.scopes, 'networks', t.networks, 'domains', t.domains,
@@ -1181,7 +1209,7 @@ comment on view policy.api_token_document is 'What the service checks a caller b
 comment on column policy.api_token_document.tag is 'the document';
 comment on column policy.api_token_document.body is 'what it says';
 
--- 0008_listener_domain.sql --------------------------------------------------------------------------------------------
+-- 0009_listener_domain.sql --------------------------------------------------------------------------------------------
 
 -- Listener domains: what a domain may do at a listener.
 
@@ -1222,7 +1250,7 @@ comment on view policy.listener_domain_document is 'Parameters of kumo.make_list
 comment on column policy.listener_domain_document.tag is 'the document';
 comment on column policy.listener_domain_document.body is 'what it says';
 
--- 0009_egress.sql -----------------------------------------------------------------------------------------------------
+-- 0010_egress.sql -----------------------------------------------------------------------------------------------------
 
 -- Egress sources and pools: from where mail leaves.
 
@@ -1429,7 +1457,7 @@ comment on view policy.egress_pool_document is 'Parameters of kumo.make_egress_p
 comment on column policy.egress_pool_document.tag is 'the document';
 comment on column policy.egress_pool_document.body is 'what it says';
 
--- 0010_queue.sql ------------------------------------------------------------------------------------------------------
+-- 0011_queue.sql ------------------------------------------------------------------------------------------------------
 
 -- Tenants and scheduled queues, as in the queue helper's files.
 
@@ -1607,7 +1635,7 @@ comment on view policy.queue_settings_document is 'What the queue helper''s file
 comment on column policy.queue_settings_document.tag is 'the document';
 comment on column policy.queue_settings_document.body is 'what it says';
 
--- 0011_roles.sql ------------------------------------------------------------------------------------------------------
+-- 0012_roles.sql ------------------------------------------------------------------------------------------------------
 
 -- Who may do what. Group roles without login: grant them to those who log in.
 

@@ -37,51 +37,59 @@ end;
 comment on function policy.may_restricted(oid) is
   'True for who is a member of policyd_owner, or of the role that owns the table: they may use restricted options.';
 
+create function policy.faults(target oid, object text, records text[])
+  returns table (record text, field text, problem text)
+  language sql stable
+begin atomic
+  select r.record, p.field, p.problem
+  from unnest(records) as r (record), policy.problems(faults.object, r.record::jsonb) as p
+  union all
+  select r.record, u.name, format('%s needs KumoMTA %s; older are: %s.', u.name, o.since, policy.old_nodes(o.since))
+  from unnest(records) as r (record), policy.uses(r.record::jsonb) as u (name)
+  join policy.option as o on o.object = faults.object and o.name = u.name and o.since is not null
+  where policy.old_nodes(o.since) is not null
+  union all
+  select r.record, u.name, format('%s is restricted (%s): only members of policyd_owner may set it.', u.name, o.note)
+  from unnest(records) as r (record), policy.uses(r.record::jsonb) as u (name)
+  join policy.option as o on o.object = faults.object and o.name = u.name and o.restricted
+  where not policy.may_restricted(target);
+end;
+comment on function policy.faults(oid, text, text[]) is
+  'What stands against records in a table: problems, options newer than a live node, options restricted to others.';
+
 create function policy.check_options() returns trigger language plpgsql set search_path = '' as $$
 declare
   judged text;
-  fresh text[];
+  records text[];
   fault record;
 begin
   foreach judged in array tg_argv loop
-    -- As text, because in jsonb 5 and 5.0 are one value, and KumoMTA takes only the first for an integer. What a
-    -- statement left as it was is not judged again: the catalogue may have become stricter since.
-    if tg_op = 'INSERT' then
-      fresh := array(select distinct policy.record(judged, to_jsonb(n))::text from new_rows as n);
+    -- As text, because in jsonb 5 and 5.0 are one value, and KumoMTA takes only the first for an integer. Distinct,
+    -- because a hundred thousand rows hold few different records.
+    if judged = 'queue_config' then
+      records := array(select distinct n.options::text from new_rows as n);
     else
-      fresh := array(
+      records := array(select distinct policy.record(judged, to_jsonb(n))::text from new_rows as n);
+    end if;
+    select f.record, f.field, f.problem into fault from policy.faults(tg_relid, judged, records) as f limit 1;
+    continue when not found;
+
+    -- What the statement left as it was is not judged again: the catalogue may have become stricter since, or the row
+    -- be another's who may set what is restricted.
+    if tg_op = 'UPDATE' then
+      records := array(
         select distinct c.record
         from (select n.tag, policy.record(judged, to_jsonb(n))::text from new_rows as n
               except select o.tag, policy.record(judged, to_jsonb(o))::text from old_rows as o) as c (tag, record));
+      select f.record, f.field, f.problem into fault from policy.faults(tg_relid, judged, records) as f limit 1;
+      continue when not found;
     end if;
-    continue when fresh = '{}';
-
-    select f.record, p.field, p.problem into fault
-    from unnest(fresh) as f (record), policy.problems(judged, f.record::jsonb) as p
-    limit 1;
-    if not found then
-      select f.record, u.name as field,
-             format('%s needs KumoMTA %s; older are: %s.', u.name, o.since, policy.old_nodes(o.since)) as problem into fault
-      from unnest(fresh) as f (record), policy.uses(f.record::jsonb) as u (name)
-      join policy.option as o on o.object = judged and o.name = u.name
-      where o.since is not null and policy.old_nodes(o.since) is not null
-      limit 1;
-    end if;
-    if not found and not policy.may_restricted(tg_relid) then
-      select f.record, u.name as field,
-             format('%s is restricted (%s): only members of policyd_owner may set it.', u.name, o.note) as problem into fault
-      from unnest(fresh) as f (record), policy.uses(f.record::jsonb) as u (name)
-      join policy.option as o on o.object = judged and o.name = u.name and o.restricted
-      limit 1;
-    end if;
-    if found then
-      raise exception using
-        errcode = 'check_violation', schema = 'policy', table = tg_table_name, column = coalesce(fault.field, 'options'),
-        constraint = 'options_are_what_kumomta_accepts',
-        message = format('policy.%s, %s: %s', tg_table_name, (
-          select policy.described(tg_relid, to_jsonb(n)) from new_rows as n
-          where policy.record(judged, to_jsonb(n))::text = fault.record limit 1), fault.problem);
-    end if;
+    raise exception using
+      errcode = 'check_violation', schema = 'policy', table = tg_table_name, column = coalesce(fault.field, 'options'),
+      constraint = 'options_are_what_kumomta_accepts',
+      message = format('policy.%s, %s: %s', tg_table_name, (
+        select policy.described(tg_relid, to_jsonb(n)) from new_rows as n
+        where policy.record(judged, to_jsonb(n))::text = fault.record limit 1), fault.problem);
   end loop;
   return null;
 end $$;
@@ -139,7 +147,13 @@ comment on function policy.guard() is
 create procedure policy.watch(target regclass, variadic objects text[] default '{}')
   language plpgsql set search_path = '' as $$
 declare
-  keys text := (select string_agg(quote_literal(k), ', ') from unnest(policy.key_columns(target)) as k);
+  -- Where a tag is one row, rows pair by it, which is cheaper than by the key.
+  keys text := (
+    select format('%L, %s', exists (
+             select from pg_catalog.pg_index as i join pg_catalog.pg_attribute as a on a.attrelid = i.indrelid
+               and i.indkey::text = a.attnum::text and a.attname = 'tag'
+             where i.indrelid = target and i.indisunique), string_agg(quote_literal(k), ', '))
+    from unnest(policy.key_columns(target)) as k);
   judged text := (select string_agg(quote_literal(o), ', ') from unnest(objects) as o);
   images text := 'referencing old table as old_rows new table as new_rows';
 begin
