@@ -1,0 +1,203 @@
+"""
+The change feed: what this replica knows of the log, kept current by NOTIFY, and by reading on every second.
+
+A notification, a reconnect and a second without either all mean the same thing: read on. NOTIFY may be lost, the
+log is not.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from policyd.config import FeedConfig
+from policyd.errors import BackendUnavailable, NotCaughtUp
+from policyd.observe.events import (
+    BackendLost,
+    BackendReached,
+    ChangesRead,
+    CurrencyLost,
+    CurrencyRegained,
+    HistoryReplaced,
+    Observer,
+)
+from policyd.policy.position import Position
+from policyd.policy.validity import KnownChanges
+from policyd.store.changes import Reading
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+
+
+class Log(Protocol):
+    """An open connection to the log that hears notifications."""
+
+    async def read(self, since: Position | None) -> Reading:
+        """What happened after *since*, up to the head."""
+
+
+Connect = Callable[[Callable[[], None]], AbstractAsyncContextManager[Log]]
+"""Opens a `Log` that calls its argument at each notification, and when the connection is lost."""
+
+
+class Feed:
+    """What this replica knows of the log, and how fresh that knowledge is."""
+
+    def __init__(self, connect: Connect, config: FeedConfig, observe: Observer) -> None:
+        self._connect = connect
+        self._config = config
+        self._observe = observe
+        self._read_at: float | None = None
+        self._was_current = False
+        self._wake = asyncio.Event()
+        self._begun = self._finished = 0
+        self._read = _Turnstile()
+        self._moved = _Turnstile()
+        self._stamps: dict[int, str] = {}
+        self.known: KnownChanges | None = None
+        self.history = 0
+        """Raised whenever the database turns out to have another history: what was read before is nothing."""
+        self.on_replaced: Callable[[], None] = lambda: None
+
+    @property
+    def current(self) -> bool:
+        """Whether the log was read from the primary within the lease, so that answers can be vouched for."""
+        return self._read_at is not None and time.monotonic() - self._read_at < self._config.lease
+
+    @property
+    def age(self) -> float:
+        """Seconds since the log was last read; what a stale answer's age is."""
+        return float("inf") if self._read_at is None else time.monotonic() - self._read_at
+
+    def is_ours(self, position: Position) -> bool | None:
+        """Whether *position* is of the history that is known here; None when only the database can tell."""
+        stamp = self._stamps.get(position.number)
+        return None if stamp is None else stamp == position.stamp
+
+    async def run(self) -> None:
+        """Follow the log until cancelled, connecting again with growing, jittered pauses."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                async with self._connect(self._wake.set) as log:
+                    self._observe(BackendReached(backend="postgresql"))
+                    async for _ in self._follow(log):
+                        pause = _FIRST_PAUSE
+            except BackendUnavailable as error:
+                delay = pause * random.uniform(0.5, 1.0)  # noqa: S311  (jitter, not a secret)
+                self._observe(BackendLost(backend="postgresql", reason=str(error), retry_in=delay))
+                self._tell_currency()
+                await self._pause(delay)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def read_on(self, deadline: float) -> None:
+        """Wait until a reading that began after this call is taken in; NotCaughtUp after *deadline* seconds."""
+        wanted = self._begun + 1
+        self._wake.set()
+        await self._wait(self._read, lambda: self._finished >= wanted, deadline)
+
+    async def reach(self, number: int, deadline: float) -> None:
+        """Wait until revision *number* is known here; NotCaughtUp after *deadline* seconds."""
+        if self.known is not None and self.known.position.number >= number:
+            return
+        self._wake.set()
+        await self._wait(
+            self._moved, lambda: self.known is not None and self.known.position.number >= number, deadline
+        )
+
+    async def moved_from(self, position: Position, wait: float) -> None:
+        """Wait until something newer than *position* is known, or *wait* seconds have passed."""
+        try:
+            await self._wait(self._moved, lambda: self.known is None or self.known.position != position, wait)
+        except NotCaughtUp:
+            return
+
+    async def _wait(self, turnstile: "_Turnstile", reached: Callable[[], bool], deadline: float) -> None:
+        try:
+            async with asyncio.timeout(deadline):
+                while not reached():
+                    await turnstile.wait()
+        except TimeoutError:
+            raise NotCaughtUp(seconds=deadline) from None
+
+    async def _follow(self, log: Log) -> AsyncIterator[None]:
+        while True:
+            self._wake.clear()
+            self._begun += 1
+            begun_at = time.monotonic()
+            before = None if self.known is None else self.known.position
+            reading = await log.read(before)
+            self._take(reading)
+            self._read_at = begun_at
+            self._finished = self._begun
+            self._tell_currency()
+            self._read.turn()
+            if reading.news.head != before:
+                self._moved.turn()
+            yield
+            await self._pause(self._config.poll)
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    def _take(self, reading: Reading) -> None:
+        news = reading.news
+        self._stamps |= reading.stamps
+        if self.known is None:
+            self.known = KnownChanges(news.head, limit=self._config.window)
+            return
+        if news.reset:
+            self._observe(HistoryReplaced(held=self.known.position, found=news.head))
+            self._stamps = dict(reading.stamps)
+            self.history += 1
+            self.known.learn(news)
+            self.on_replaced()
+            return
+        revisions = news.head.number - self.known.position.number
+        self.known.learn(news)
+        if revisions:
+            lag = 0.0 if reading.committed_at is None else max(0.0, time.time() - reading.committed_at)
+            self._observe(
+                ChangesRead(
+                    position=news.head,
+                    revisions=revisions,
+                    tags=len(news.tags),
+                    floors=len(news.floors),
+                    lag=lag,
+                )
+            )
+        self._forget_old_stamps()
+
+    def _forget_old_stamps(self) -> None:
+        for number in sorted(self._stamps)[: max(0, len(self._stamps) - self._config.window)]:
+            del self._stamps[number]
+
+    def _tell_currency(self) -> None:
+        if self.known is None or self.current == self._was_current:
+            return
+        self._was_current = self.current
+        position = self.known.position
+        self._observe(
+            CurrencyRegained(position=position)
+            if self.current
+            else CurrencyLost(position=position, age=self.age)
+        )
+
+
+class _Turnstile:
+    """Wakes all who wait, each time that it turns; two thousand long-polls must not wake at every reading."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    async def wait(self) -> None:
+        await self._event.wait()
+
+    def turn(self) -> None:
+        event, self._event = self._event, asyncio.Event()
+        event.set()

@@ -1,0 +1,168 @@
+"""
+How a lookup is answered: from the cache while the rule allows it, else once for all who ask.
+
+An answer that was read ahead of the change feed is neither kept nor sent before the feed has reached its position
+and matched it; so nobody is ever told something from a history that this replica does not follow.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from policyd.config import Config
+from policyd.errors import DatabaseUnavailable, Overloaded, PolicydError
+from policyd.live.answers import Answer, AnswerCache, render
+from policyd.live.batch import Batch
+from policyd.live.feed import Feed
+from policyd.live.tally import Tally
+from policyd.policy.asking import Resolver
+from policyd.policy.lookup import Kind, Lookup
+from policyd.policy.position import Position
+from policyd.policy.resolving import Resolved, Resolving
+from policyd.policy.validity import is_valid
+
+_ROUNDS = 5
+"""How often a lookup is begun again because its documents keep changing under it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """An answer as it is sent: its label, how it was come by, and its age when nobody can vouch for it."""
+
+    answer: Answer
+    position: Position
+    outcome: str
+    stale_for: float | None = None
+
+
+class Lookups:
+    """Answers lookups of all kinds from what this replica knows."""
+
+    def __init__(
+        self, kinds: tuple[Kind, ...], cache: AnswerCache, batch: Batch, feed: Feed, config: Config
+    ) -> None:
+        self._kinds = {kind.name: kind for kind in kinds}
+        self._cache = cache
+        self._batch = batch
+        self._feed = feed
+        self._config = config
+        self._flights: dict[str, asyncio.Future[Served]] = {}
+        self.tallies = {kind.name: Tally() for kind in kinds}
+        feed.on_replaced = cache.clear
+
+    def ready(self, path: str) -> Served | None:
+        """The answer to the canonical *path* if it can be given without waiting: the whole of a hit."""
+        answer = self._cache.get(path)
+        known = self._feed.known
+        if answer is None or known is None:
+            return None
+        number = known.position.number
+        if answer.label != number or answer.valid_until is not None:
+            valid = is_valid(
+                answer.label, answer.tags, known, valid_until=answer.valid_until, now=time.time()
+            )
+            if not valid:
+                return None
+            answer.label = number
+        if self._feed.current:
+            return Served(answer=answer, position=known.position, outcome="hit" if answer.found else "none")
+        age = self._feed.age
+        if age > self._config.cache.max_stale:
+            return None
+        return Served(answer=answer, position=known.position, outcome="stale", stale_for=age)
+
+    async def answer(self, lookup: Lookup) -> Served:
+        """
+        The answer to *lookup*, read from PostgreSQL if need be.
+
+        Raises DatabaseUnavailable when it is not known here and cannot be read, and Overloaded.
+        """
+        began = time.perf_counter()
+        outcome = "error"
+        try:
+            served = self.ready(lookup.path) or await self._fetch(lookup)
+            outcome = served.outcome
+            return served
+        finally:
+            self.tallies[lookup.kind].count(outcome, time.perf_counter() - began)
+
+    async def _fetch(self, lookup: Lookup) -> Served:
+        if not self._feed.current:
+            raise DatabaseUnavailable("this is not known here, and PostgreSQL cannot be asked at the moment")
+        flight = self._flights.get(lookup.path)
+        if flight is not None:
+            return await asyncio.shield(flight)
+        if len(self._flights) >= self._config.lookup.max_pending:
+            raise Overloaded(what="lookups under way", limit=self._config.lookup.max_pending)
+        return await self._lead(lookup)
+
+    async def _lead(self, lookup: Lookup) -> Served:
+        """Read the answer for this request and for all that ask the same meanwhile."""
+        flight: asyncio.Future[Served] = asyncio.get_running_loop().create_future()
+        self._flights[lookup.path] = flight
+        try:
+            served = await self._read_in_time(lookup)
+        except BaseException as error:
+            told = (
+                error if isinstance(error, PolicydError) else DatabaseUnavailable("reading it was given up")
+            )
+            flight.set_exception(told)
+            flight.exception()  # nobody else may be waiting for it
+            raise
+        else:
+            flight.set_result(served)
+            return served
+        finally:
+            del self._flights[lookup.path]
+
+    async def resolve(self, start: Callable[[], Resolver]) -> Resolved:
+        """One resolution from a position that this replica has reached; for what is not cached as bytes."""
+        while True:
+            history = self._feed.history
+            resolving = Resolving(start)
+            resolved = None
+            while resolved is None:
+                resolved = resolving.show(*await self._batch.fetch(resolving.wanted))
+            if await self._is_followed(resolved.position) and history == self._feed.history:
+                return resolved
+
+    async def resolve_in_time(self, start: Callable[[], Resolver]) -> Resolved:
+        """`resolve` within the configured deadline; DatabaseUnavailable after it."""
+        async with self._deadline():
+            return await self.resolve(start)
+
+    async def _read_in_time(self, lookup: Lookup) -> Served:
+        async with self._deadline():
+            return await self._read(lookup)
+
+    @asynccontextmanager
+    async def _deadline(self) -> AsyncIterator[None]:
+        seconds = self._config.lookup.deadline
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+        except TimeoutError:
+            raise DatabaseUnavailable(f"PostgreSQL did not answer within {seconds:g} s") from None
+
+    async def _read(self, lookup: Lookup) -> Served:
+        kind = self._kinds[lookup.kind]
+        for _ in range(_ROUNDS):
+            resolved = await self.resolve(lambda: kind.resolve(lookup, time.time()))
+            answer = render(resolved)
+            known = self._feed.known
+            if known is None:
+                break
+            now = time.time()
+            if is_valid(answer.label, resolved.tags, known, valid_until=answer.valid_until, now=now):
+                answer.label = known.position.number
+                self._cache.put(lookup.path, answer)
+                return Served(
+                    answer=answer, position=known.position, outcome="miss" if answer.found else "none"
+                )
+        raise DatabaseUnavailable("the documents of this lookup change faster than they can be read")
+
+    async def _is_followed(self, position: Position) -> bool:
+        await self._feed.reach(position.number, self._config.feed.read_on_deadline)
+        return self._feed.is_ours(position) is True

@@ -1,0 +1,1 @@
+"""What happened, as typed Observations; one sink makes metrics of them, one makes logs."""

@@ -1,0 +1,133 @@
+"""
+Observations: everything noteworthy that happens, as values without formatting.
+
+Code that does the work calls the `Observer` it was given; whether an observation is logged, counted or both is
+decided in the sinks.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from policyd.policy.position import Position
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendLost:
+    """A backend stopped answering; what is known goes on being served."""
+
+    backend: str
+    reason: str
+    retry_in: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendReached:
+    """A backend answers (again)."""
+
+    backend: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendAnswered:
+    """A backend answered one request; *operation* is one of a closed set."""
+
+    backend: str
+    operation: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangesRead:
+    """The change feed took in new revisions."""
+
+    position: Position
+    revisions: int
+    tags: int
+    floors: int
+    lag: float
+    """Seconds from the newest revision's commit to its being known here, by the two clocks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryReplaced:
+    """The database has another history than before: everything cached was dropped."""
+
+    held: Position
+    found: Position
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurrencyLost:
+    """The change feed has not read the log within its lease: answers are marked stale from now on."""
+
+    position: Position
+    age: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurrencyRegained:
+    """The change feed reads the log again; answers are vouched for."""
+
+    position: Position
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRefused:
+    """A request came with a token that does not allow it; *token* is its name, never its secret."""
+
+    token: str | None
+    reason: str
+    peer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeReported:
+    """A node said what it has applied."""
+
+    node: str
+    applied: Position | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestFailed:
+    """A request ended in an error of ours; *request_id* is what its caller was told."""
+
+    request_id: str
+    method: str
+    route: str
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceStarted:
+    """The listeners are open."""
+
+    lookup: str
+    admin: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceStopping:
+    """A signal asked the service to end; requests under way are answered first."""
+
+    signal: str
+
+
+Observation: TypeAlias = (
+    BackendLost
+    | BackendReached
+    | BackendAnswered
+    | ChangesRead
+    | HistoryReplaced
+    | CurrencyLost
+    | CurrencyRegained
+    | TokenRefused
+    | NodeReported
+    | RequestFailed
+    | ServiceStarted
+    | ServiceStopping
+)
+
+Observer: TypeAlias = Callable[[Observation], None]

@@ -1,0 +1,142 @@
+"""Observations as log lines: one line for each noteworthy event, values escaped and cut."""
+
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from policyd.observe.events import (
+    BackendLost,
+    BackendReached,
+    ChangesRead,
+    CurrencyLost,
+    CurrencyRegained,
+    HistoryReplaced,
+    Observation,
+    Observer,
+    RequestFailed,
+    ServiceStarted,
+    ServiceStopping,
+    TokenRefused,
+)
+
+_LONGEST_VALUE = 300
+_REPEAT_AFTER = 60.0
+"""Seconds after which the same trouble may be logged again."""
+
+_LEVELS: dict[type[Any], tuple[int, str]] = {
+    BackendLost: (logging.WARNING, "backend lost"),
+    BackendReached: (logging.INFO, "backend reached"),
+    ChangesRead: (logging.DEBUG, "changes read"),
+    HistoryReplaced: (logging.ERROR, "the database has another history; everything cached was dropped"),
+    CurrencyLost: (logging.WARNING, "no longer current; answers are marked stale"),
+    CurrencyRegained: (logging.INFO, "current"),
+    TokenRefused: (logging.WARNING, "token refused"),
+    RequestFailed: (logging.ERROR, "request failed"),
+    ServiceStarted: (logging.INFO, "started"),
+    ServiceStopping: (logging.INFO, "stopping"),
+}
+
+
+class Logs:
+    """The sink that writes lines; what repeats is written once a minute, with how often it was left out."""
+
+    def __init__(self, *, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._logger = logging.getLogger("policyd")
+        self._written: dict[tuple[object, ...], tuple[float, int]] = {}
+
+    def __call__(self, observation: Observation) -> None:
+        """Write *observation*, if it is one that is logged."""
+        found = _LEVELS.get(type(observation))
+        if found is None:
+            return
+        level, message = found
+        left_out = self._repeats(observation)
+        if left_out is None:
+            return
+        values = {each.name: getattr(observation, each.name) for each in fields(observation)}
+        error = values.pop("error", None)
+        if left_out:
+            values["repeated"] = left_out
+        if isinstance(error, BaseException):
+            values["error"] = type(error).__name__
+            values["at"] = _where(error)
+        self._logger.log(level, message, extra={"values": values})
+
+    def _repeats(self, observation: Observation) -> int | None:
+        if not isinstance(observation, BackendLost | TokenRefused):
+            return 0
+        key = (type(observation), getattr(observation, "backend", ""), getattr(observation, "reason", ""))
+        now = self._clock()
+        since, left_out = self._written.get(key, (float("-inf"), 0))
+        if now - since < _REPEAT_AFTER:
+            self._written[key] = (since, left_out + 1)
+            return None
+        if len(self._written) > 1_000:
+            self._written.clear()
+        self._written[key] = (now, 0)
+        return left_out
+
+
+def tee(*observers: Observer) -> Observer:
+    """An observer that tells all of *observers*."""
+
+    def observe(observation: Observation) -> None:
+        for observer in observers:
+            observer(observation)
+
+    return observe
+
+
+def set_up_logging(*, level: str, form: Literal["text", "json"]) -> None:
+    """Write policyd's lines to standard error, and warnings of libraries with them."""
+    writer = logging.StreamHandler(sys.stderr)
+    writer.setFormatter(_Json() if form == "json" else _Text())
+    root = logging.getLogger()
+    root.handlers[:] = [writer]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("policyd").setLevel(level.upper())
+
+
+class _Text(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        values: dict[str, Any] = getattr(record, "values", {})
+        words = [_time(record), record.levelname.lower(), record.getMessage()]
+        return " ".join(words + [f"{name}={_escaped(value)}" for name, value in values.items()])
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        values: dict[str, Any] = getattr(record, "values", {})
+        line = {"time": _time(record), "level": record.levelname.lower(), "message": record.getMessage()}
+        return json.dumps(line | {name: _plain(value) for name, value in values.items()})
+
+
+def _time(record: logging.LogRecord) -> str:
+    return (
+        datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    )
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int):
+        return value
+    return round(value, 6) if isinstance(value, float) else str(value)[:_LONGEST_VALUE]
+
+
+def _escaped(value: Any) -> str:
+    text = str(_plain(value))
+    return text if text and text.isprintable() and not set(text) & set(' "=\\') else json.dumps(text)
+
+
+def _where(error: BaseException) -> str:
+    """Where it was raised, innermost first; not what it says, because that may quote what somebody sent."""
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    return " < ".join(
+        f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in reversed(frames)
+    )

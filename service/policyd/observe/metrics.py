@@ -1,0 +1,175 @@
+"""
+Observations and counts as Prometheus metrics, in a registry of their own.
+
+Label sets are closed: kinds, outcomes, backends, operations, and node ids, of which there are at most a thousand.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from policyd.observe.events import (
+    BackendAnswered,
+    BackendLost,
+    BackendReached,
+    ChangesRead,
+    HistoryReplaced,
+    NodeReported,
+    Observation,
+    RequestFailed,
+    TokenRefused,
+)
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_MOST_NODES = 1_000
+_BACKEND_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+
+class Tallied(Protocol):
+    """Counts of one kind of lookup, as plain numbers."""
+
+    outcomes: Mapping[str, int]
+    buckets: list[int]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """What the service is at the moment of a scrape."""
+
+    revision: int
+    current: bool
+    cache_bytes: int
+    cache_entries: int
+
+
+class Metrics:
+    """The sink that counts, and what /metrics shows."""
+
+    def __init__(
+        self,
+        *,
+        version: str,
+        tallies: Mapping[str, Tallied],
+        bounds: tuple[float, ...],
+        state: Callable[[], State],
+    ) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(_Live(tallies, bounds, state))
+        Gauge("policyd_build_info", "What runs here", ["version"], registry=self._registry).labels(
+            version
+        ).set(1)
+        self._backend_up = self._gauge("policyd_backend_up", "Whether a backend answers", "backend")
+        self._backend_up.labels("postgresql").set(0)
+        self._backend_seconds = Histogram(
+            "policyd_backend_request_duration_seconds",
+            "How long a backend took for one request",
+            ["backend", "operation"],
+            buckets=_BACKEND_BOUNDS,
+            registry=self._registry,
+        )
+        self._changes = self._counter("policyd_changes_total", "Revisions that the change feed took in")
+        self._lag = Gauge(
+            "policyd_change_lag_seconds",
+            "From the newest revision's commit to its being known here",
+            registry=self._registry,
+        )
+        self._resets = self._counter(
+            "policyd_history_resets_total", "Times that the database had another history"
+        )
+        self._refused = self._counter("policyd_tokens_refused_total", "Requests refused for their token")
+        self._failed = self._counter(
+            "policyd_requests_failed_total", "Requests that ended in an error of policyd's own"
+        )
+        self._node_applied = self._gauge(
+            "policyd_node_applied_revision", "The revision that a node has applied", "node"
+        )
+        self._nodes: set[str] = set()
+
+    def __call__(self, observation: Observation) -> None:
+        """Count *observation*, if it is one that is counted."""
+        match observation:
+            case BackendAnswered():
+                self._backend_seconds.labels(observation.backend, observation.operation).observe(
+                    observation.seconds
+                )
+            case BackendReached():
+                self._backend_up.labels(observation.backend).set(1)
+            case BackendLost():
+                self._backend_up.labels(observation.backend).set(0)
+            case ChangesRead():
+                self._changes.inc(observation.revisions)
+                self._lag.set(observation.lag)
+            case HistoryReplaced():
+                self._resets.inc()
+            case TokenRefused():
+                self._refused.inc()
+            case RequestFailed():
+                self._failed.inc()
+            case NodeReported():
+                self._see_node(observation)
+            case _:
+                pass
+
+    def render(self) -> bytes:
+        """Everything in Prometheus's text format."""
+        return generate_latest(self._registry)
+
+    def _see_node(self, report: NodeReported) -> None:
+        if report.applied is None or (report.node not in self._nodes and len(self._nodes) >= _MOST_NODES):
+            return
+        self._nodes.add(report.node)
+        self._node_applied.labels(report.node).set(report.applied.number)
+
+    def _gauge(self, name: str, documentation: str, label: str) -> Gauge:
+        return Gauge(name, documentation, [label], registry=self._registry)
+
+    def _counter(self, name: str, documentation: str) -> Counter:
+        return Counter(name, documentation, registry=self._registry)
+
+
+class _Live(Collector):
+    """Plain integers of the hot path, made into metrics only when somebody scrapes."""
+
+    def __init__(
+        self, tallies: Mapping[str, Tallied], bounds: tuple[float, ...], state: Callable[[], State]
+    ) -> None:
+        self._tallies = tallies
+        self._bounds = (*(str(bound) for bound in bounds), "+Inf")
+        self._state = state
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing: names are known from the first scrape on."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric that is read from the service itself."""
+        state = self._state()
+        yield GaugeMetricFamily("policyd_revision", "The newest revision known here", value=state.revision)
+        yield GaugeMetricFamily(
+            "policyd_current", "1 while answers can be vouched for", value=float(state.current)
+        )
+        yield GaugeMetricFamily("policyd_cache_bytes", "Bytes of cached answers", value=state.cache_bytes)
+        yield GaugeMetricFamily("policyd_cache_entries", "Cached answers", value=state.cache_entries)
+        lookups = CounterMetricFamily("policyd_lookups", "Lookups answered", labels=["kind", "outcome"])
+        durations = HistogramMetricFamily(
+            "policyd_lookup_duration_seconds", "How long a lookup took to answer", labels=["kind"]
+        )
+        for kind, tally in self._tallies.items():
+            for outcome, count in tally.outcomes.items():
+                lookups.add_metric([kind, outcome], count)
+            durations.add_metric([kind], self._cumulative(tally.buckets), tally.seconds)
+        yield lookups
+        yield durations
+
+    def _cumulative(self, buckets: list[int]) -> list[tuple[str, float]]:
+        total = 0.0
+        cumulative = []
+        for bound, count in zip(self._bounds, buckets, strict=True):
+            total += count
+            cumulative.append((bound, total))
+        return cumulative

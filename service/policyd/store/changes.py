@@ -1,0 +1,52 @@
+"""The change log as its readers see it: what happened since a position, and whether that position is of this history."""
+
+from dataclasses import dataclass
+
+from policyd.policy.position import Position
+from policyd.policy.validity import News
+from policyd.store.pool import Connection, translated
+from policyd.store.queries import QUERIES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One reading of the log."""
+
+    news: News
+    stamps: dict[int, str]
+    """The latest new revisions with their stamps: by these somebody else's position is recognised."""
+    committed_at: float | None
+    """When the newest revision began to be committed, in seconds since the epoch by the database's clock."""
+
+
+async def read_changes(
+    connection: Connection, since: Position | None, *, most_tags: int, most_stamps: int = 10_000
+) -> Reading:
+    """
+    What happened after *since*, up to the head, in one snapshot.
+
+    Kinds of which more than *most_tags* documents changed are told as floors; so is everything when the log no
+    longer reaches back. A *since* that the log does not hold, or None, gives a reset.
+    """
+    number, stamp = (-1, "") if since is None else (since.number, since.stamp)
+    with translated():
+        rows = await connection.fetch(QUERIES["changes"], number, stamp, most_tags, most_stamps)
+    head = next(row for row in rows if row["what"] == "head")
+    position = Position(head["revision"], head["name"])
+    stamps = {row["revision"]: row["name"] for row in rows if row["what"] in ("head", "stamp")}
+    return Reading(
+        news=News(
+            head=position,
+            reset=not head["flag"],
+            tags={row["name"]: (row["revision"], row["flag"]) for row in rows if row["what"] == "tag"},
+            floors={row["name"]: row["revision"] for row in rows if row["what"] == "floor"},
+        ),
+        stamps=stamps,
+        committed_at=head["at"],
+    )
+
+
+async def holds_position(connection: Connection, position: Position) -> bool:
+    """Whether *position* is one of this database's history."""
+    with translated():
+        return bool(await connection.fetchval(QUERIES["holds_position"], position.number, position.stamp))

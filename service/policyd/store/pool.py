@@ -1,0 +1,171 @@
+"""
+Connections to PostgreSQL, and the one place where its driver's errors become ours.
+
+A few connections are each used by one statement at a time: asyncpg's own pool starves some waiters for hundreds of
+milliseconds when more ask than there are connections, and resets a connection after every use.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, TypeAlias
+
+import asyncpg
+from asyncpg.connect_utils import SessionAttribute
+
+from policyd.config import DatabaseConfig
+from policyd.errors import Conflict, DatabaseUnavailable, StatementRefused
+from policyd.observe.events import BackendAnswered, Observer
+
+if TYPE_CHECKING:
+    from asyncpg import Record
+
+    Connection: TypeAlias = asyncpg.Connection[Record]
+else:
+    Connection: TypeAlias = asyncpg.Connection
+
+_GONE = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.TargetServerAttributeNotMatched,
+)
+"""What asking again later, or asking another host, may mend."""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise the driver's errors as policyd's: DatabaseUnavailable, Conflict, StatementRefused."""
+    try:
+        yield
+    except _GONE as error:
+        raise DatabaseUnavailable(_sentence(error)) from error
+    except asyncpg.IntegrityConstraintViolationError as error:
+        raise Conflict(error.constraint_name or "", error.message or "", hint=error.hint) from error
+    except asyncpg.PostgresError as error:
+        raise StatementRefused(
+            error.message or type(error).__name__,
+            sqlstate=error.sqlstate or "",
+            detail=error.detail,
+            hint=error.hint,
+        ) from error
+
+
+async def connect(
+    config: DatabaseConfig, *, purpose: str, statement_timeout: float | None = None, index_only: bool = False
+) -> Connection:
+    """
+    A connection to the primary, named after its *purpose* in pg_stat_activity.
+
+    *index_only* is for lookups: a statement prepared while a table was empty would otherwise scan a million rows
+    after an import. Without *statement_timeout* the configured one holds; 0 means none.
+    """
+    seconds = config.statement_timeout if statement_timeout is None else statement_timeout
+    settings = {
+        "application_name": f"policyd {purpose}",
+        "statement_timeout": str(round(seconds * 1000)),
+        "jit": "off",
+    }
+    if index_only:
+        settings |= {"enable_seqscan": "off", "max_parallel_workers_per_gather": "0"}
+    with translated():
+        connection: Connection = await asyncpg.connect(
+            config.dsn or None,
+            password=config.password or None,
+            timeout=config.connect_timeout,
+            # The server's own timeout answers first; this one is for a server that answers nothing.
+            command_timeout=seconds + 1 if seconds else None,
+            server_settings=settings,
+            target_session_attrs=SessionAttribute.read_write,
+        )
+        return connection
+
+
+async def close(connection: Connection) -> None:
+    """Close *connection* if the server is there to hear of it, else drop it."""
+    try:
+        await connection.close(timeout=1)
+    except (*_GONE, asyncpg.PostgresError):
+        connection.terminate()
+
+
+class Connections:
+    """At most *most* connections, opened when first needed, opened anew after an error."""
+
+    def __init__(self, config: DatabaseConfig, *, purpose: str, most: int, observe: Observer) -> None:
+        self._config = config
+        self._purpose = purpose
+        self._observe = observe
+        self._free = asyncio.Semaphore(most)
+        self._idle: list[Connection] = []
+
+    @asynccontextmanager
+    async def use(self, operation: str) -> AsyncIterator[Connection]:
+        """A connection for one statement; DatabaseUnavailable when none can be had in time."""
+        with translated():
+            async with asyncio.timeout(self._config.connect_timeout):
+                await self._free.acquire()
+        try:
+            connection = await self._take()
+            began = time.perf_counter()
+            try:
+                yield connection
+            except BaseException:
+                connection.terminate()
+                raise
+            self._idle.append(connection)
+            self._observe(
+                BackendAnswered(
+                    backend="postgresql", operation=operation, seconds=time.perf_counter() - began
+                )
+            )
+        finally:
+            self._free.release()
+
+    async def close(self) -> None:
+        """Close what is idle; what is in use is closed by its user's end."""
+        while self._idle:
+            await close(self._idle.pop())
+
+    async def _take(self) -> Connection:
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed():
+                return connection
+        return await connect(self._config, purpose=self._purpose, index_only=True)
+
+
+@asynccontextmanager
+async def listening(
+    config: DatabaseConfig, channel: str, wake: Callable[[], None]
+) -> AsyncIterator[Connection]:
+    """A connection of its own that calls *wake* at each notification, and when it is lost."""
+    connection = await connect(config, purpose="change feed", index_only=True)
+    try:
+        with translated():
+            connection.add_termination_listener(lambda _: wake())
+            await connection.add_listener(channel, lambda *_: wake())
+        yield connection
+    finally:
+        with contextlib.suppress(DatabaseUnavailable):
+            await close(connection)
+
+
+def _sentence(error: BaseException) -> str:
+    """What went wrong, without what was asked: a DSN or a password never stands in it."""
+    if isinstance(error, asyncpg.PostgresError):
+        return error.message or type(error).__name__
+    if isinstance(error, TimeoutError):
+        return "PostgreSQL did not answer in time"
+    if isinstance(error, OSError):
+        return f"PostgreSQL cannot be reached: {error.strerror or type(error).__name__}"
+    return f"PostgreSQL cannot be reached: {type(error).__name__}"

@@ -1,0 +1,110 @@
+-- documents --
+-- The log's head (first row), then each wanted document that exists, of all kinds, in one snapshot.
+select null as tag, null as body, head.number, head.stamp
+  from (select number, stamp from policy.revision order by number desc limit 1) head
+union all
+select tag, body::text, null, null from policy.listener_domain_document where tag = any($1::text[])
+union all
+select tag, body::text, null, null from policy.egress_source_document where tag = any($2::text[])
+union all
+select tag, body::text, null, null from policy.egress_pool_document where tag = any($3::text[])
+union all
+select tag, body::text, null, null from policy.tenant_document where tag = any($4::text[])
+union all
+select tag, body::text, null, null from policy.queue_settings_document where tag = any($5::text[])
+union all
+select tag, body::text, null, null from policy.queue_document where tag = any($6::text[])
+union all
+select tag, body::text, null, null from policy.api_token_document where tag = any($7::text[]);
+
+-- changes --
+-- What happened after a position, up to the head: the head, new revisions' stamps, changed tags, floors.
+with head as (
+  select number, stamp, extract(epoch from at)::float8 as at
+    from policy.revision order by number desc limit 1
+), reader as (
+  select exists (select from policy.revision where number = $1 and stamp = $2) as known,
+         $1 < (select pruned_to from policy.log_window) as pruned
+), changed as materialized (
+  select t.tag, max(c.revision) as revision
+    from policy.change c, reader r, unnest(c.tags) t (tag)
+   where c.revision > $1 and c.op <> 'floor' and r.known and not r.pruned
+   group by t.tag
+), bulky as (
+  select split_part(tag, '/', 1) as kind, max(revision) as revision
+    from changed group by 1 having count(*) > $3
+), floors as (
+  select kind, revision from bulky
+  union all
+  select c.kind, c.revision from policy.change c, reader r
+   where c.revision > $1 and c.op = 'floor' and r.known and not r.pruned
+  union all
+  select k.kind, head.number from reader r, head,
+         unnest(array['listener_domain', 'egress_source', 'egress_pool', 'tenant', 'queue_settings', 'queue',
+                      'api_token']) k (kind)
+   where r.known and r.pruned
+)
+select 'head' as what, stamp as name, number as revision, reader.known as flag, at from head, reader
+union all
+(select 'stamp', stamp, number, null, null from policy.revision
+  where number < (select number from head) and number > case when (select known from reader) then $1 else -1 end
+  order by number desc limit $4)
+union all
+select 'floor', kind, max(revision), null, null from floors group by kind
+union all
+select 'tag', c.tag, c.revision,
+       case split_part(c.tag, '/', 1)
+         when 'listener_domain' then exists (select from policy.listener_domain_document d where d.tag = c.tag)
+         when 'egress_source' then exists (select from policy.egress_source_document d where d.tag = c.tag)
+         when 'egress_pool' then exists (select from policy.egress_pool_document d where d.tag = c.tag)
+         when 'tenant' then exists (select from policy.tenant_document d where d.tag = c.tag)
+         when 'queue_settings' then exists (select from policy.queue_settings_document d where d.tag = c.tag)
+         when 'queue' then exists (select from policy.queue_document d where d.tag = c.tag)
+         when 'api_token' then exists (select from policy.api_token_document d where d.tag = c.tag)
+         else false
+       end, null
+  from changed c
+ where split_part(c.tag, '/', 1) not in (select kind from bulky);
+
+-- holds_position --
+-- Whether a revision with this number and stamp is of this history.
+select exists (select from policy.revision where number = $1 and stamp = $2);
+
+-- names --
+-- The log's head (first row), then a page of the tags of one kind, in the order of their text.
+select null as tag, head.number, head.stamp
+  from (select number, stamp from policy.revision order by number desc limit 1) head
+union all
+(select tag, null, null from policy.listener_domain_document
+  where $1 = 'listener_domain' and tag > $2 order by tag limit $3)
+union all
+(select tag, null, null from policy.egress_source_document
+  where $1 = 'egress_source' and tag > $2 order by tag limit $3)
+union all
+(select tag, null, null from policy.egress_pool_document
+  where $1 = 'egress_pool' and tag > $2 order by tag limit $3)
+union all
+(select tag, null, null from policy.tenant_document
+  where $1 = 'tenant' and tag > $2 order by tag limit $3)
+union all
+(select tag, null, null from policy.queue_settings_document
+  where $1 = 'queue_settings' and tag > $2 order by tag limit $3)
+union all
+(select tag, null, null from policy.queue_document
+  where $1 = 'queue' and tag > $2 order by tag limit $3);
+
+-- report_node --
+-- Keeps what a node said of itself; no row when its name belongs to another token, or there are too many nodes.
+insert into policy.node as n (node_id, node_group, token, kumomta_version, client_version,
+                              applied_number, applied_stamp, last_seen, counts, last_error)
+select $1, $2, $3, $4, $5, $6, $7, now(), $8::text::jsonb, $9
+ where exists (select from policy.node where node_id = $1)
+    or (select count(*) from policy.node) < 1000
+on conflict (node_id) do update
+  set node_group = excluded.node_group, token = excluded.token, kumomta_version = excluded.kumomta_version,
+      client_version = excluded.client_version, applied_number = excluded.applied_number,
+      applied_stamp = excluded.applied_stamp, last_seen = excluded.last_seen, counts = excluded.counts,
+      last_error = excluded.last_error
+  where n.token is not distinct from excluded.token
+     or not exists (select from policy.api_token t where t.name = n.token)
+returning node_id;
