@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tests.contract.reference import listener_domains, queue, sources
-from tests.contract.reference.files import Fields
+from tests.contract.reference.files import Fields, Policy
 from tests.contract.reference.trie import Variant
 
 Answer = Mapping[str, Any]
@@ -67,9 +67,7 @@ def said(question: Mapping[str, str | None], answer: Answer | None) -> Fields | 
             return dict(answer)
 
 
-def expected(
-    question: Mapping[str, str | None], files: Mapping[str, list[Fields]], variant: Variant
-) -> Fields | None:
+def expected(question: Mapping[str, str | None], files: Policy, variant: Variant) -> Fields | None:
     """What the models answer to the question, in the form of `said`; *files* by kind, as the strategies draw them."""
     match question:
         case {"kind": "listener_domain", "domain": str(domain), "listener": str(listener)}:

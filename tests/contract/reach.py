@@ -5,13 +5,11 @@ The one difference between policyd and KumoMTA's helpers that the design allows,
 from collections.abc import Mapping
 
 from tests.contract.reference import listener_domains
-from tests.contract.reference.files import Fields, merged_deep, table
+from tests.contract.reference.files import Fields, Policy, merged_deep, table
 from tests.contract.reference.trie import cannot_backtrack, matching_key
 
 
-def within_reach(
-    question: Mapping[str, str | None], files: Mapping[str, list[Fields]]
-) -> dict[str, list[Fields]]:
+def within_reach(question: Mapping[str, str | None], files: Policy) -> Policy:
     """
     The files with the wildcard that is nearest to the question's domain written under that very name too, wherever
     KumoMTA's trie could not have come back to it; unchanged where it could.
@@ -20,7 +18,7 @@ def within_reach(
     for no other reason.
     """
     domain, kind = question.get("domain"), question["kind"]
-    changed = dict(files)
+    changed = files.copy()
     if domain is None:
         return changed
     if kind == "listener_domain":

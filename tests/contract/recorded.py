@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.contract.reference.files import Policy
+
 HERE = Path(__file__).parent / "parity"
 SETS = sorted(folder.name for folder in HERE.iterdir() if folder.is_dir())
 
@@ -29,7 +31,7 @@ def folder(name: str) -> Path:
 
 
 @cache
-def files(name: str) -> dict[str, list[dict[str, Any]]]:
+def files(name: str) -> Policy:
     """The parsed files of a set by kind, in the form in which the strategies draw them."""
     return {
         "listener_domains": [_toml(folder(name) / "listener_domains.toml")],

@@ -5,23 +5,17 @@ Everything drawn is plain JSON: the same cases can be given to the Lua modules. 
 names and longer keys collide; references are made whole, so that every policy drawn is one that an import accepts.
 """
 
-from typing import Any, TypedDict
+from collections.abc import Iterator
+from typing import Any
 
 from hypothesis import strategies as st
 
+from tests.contract.reference.files import Policy
 from tests.contract.reference.trie import A_LABELS
 
 Fields = dict[str, Any]
 File = dict[str, Any]
 Question = dict[str, str | None]
-
-
-class Policy(TypedDict):
-    """The files of one installation, each kind in the order in which KumoMTA loads them."""
-
-    listener_domains: list[File]
-    sources: list[File]
-    queues: list[File]
 
 
 LABELS = ("a", "b", "c", "_d", "x-1", "default", *A_LABELS.values())
@@ -192,7 +186,8 @@ def questions_about(policy: Policy) -> st.SearchStrategy[Question]:
         for key in part
         if key != "listener"
     }
-    queues = {key for file in policy["queues"] for key in file.get("queue", {})}
+    places = [place for file in policy["queues"] for place in _places(file.get("queue", {}))]
+    queues = {domain for domain, _, _ in places}
     return st.one_of(
         _question("listener_domain", domain=names_near(domains), listener=st.sampled_from(LISTENERS)),
         _question(
@@ -201,9 +196,32 @@ def questions_about(policy: Policy) -> st.SearchStrategy[Question]:
             tenant=st.sampled_from([None, "nobody", *TENANTS]),
             campaign=st.sampled_from([None, "nothing", *CAMPAIGNS]),
         ),
+        # Two names drawn alone would hardly ever be a tenant and a campaign that a domain has.
+        st.sampled_from(places or [("a", None, None)]).flatmap(
+            lambda place: _question(
+                "queue", domain=names_near({place[0]}), tenant=st.just(place[1]), campaign=st.just(place[2])
+            )
+        ),
         _question("egress_pool", name=st.sampled_from([*POOLS, "no-pool", "POOL-0"])),
         _question("egress_source", name=st.sampled_from([*SOURCES, "no-source", "IP-0"])),
     )
+
+
+Place = tuple[str, str | None, str | None]
+
+
+def _places(queues: dict[str, Fields]) -> Iterator[Place]:
+    """Where a file says something of a domain, a tenant in it, a campaign in that."""
+    for domain, fields in queues.items():
+        yield domain, None, None
+        for tenant, inside in _sections(fields):
+            yield domain, tenant, None
+            for campaign, _ in _sections(inside):
+                yield domain, tenant, campaign
+
+
+def _sections(fields: Fields) -> Iterator[tuple[str, Fields]]:
+    return ((name, value) for name, value in fields.items() if isinstance(value, dict) and name != "protocol")
 
 
 def names_near(known: set[str]) -> st.SearchStrategy[str]:

@@ -4,10 +4,18 @@ How KumoMTA merges several files of one kind: the parts that more than one helpe
 
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
-from typing import TypeAlias
+from typing import TypeAlias, TypedDict
 
 Fields: TypeAlias = dict[str, object]
 File: TypeAlias = Mapping[str, object]
+
+
+class Policy(TypedDict):
+    """The files of one installation, each kind in the order in which KumoMTA loads them."""
+
+    listener_domains: list[Fields]
+    sources: list[Fields]
+    queues: list[Fields]
 
 
 def table(value: object) -> Fields:

@@ -49,6 +49,8 @@ def layers(
     """What applies, the strongest last: the default, the domain, the tenant, the tenant in the domain, its campaign."""
     whole = merged_deep(files)
     queues = table(whole.get("queue"))
+    if variant == "nearest":
+        queues = with_a_default(queues)
     of_default = _entry(queues, "default", variant)
     of_domain = _entry(queues, domain, variant)
     of_tenant = {} if tenant is None else table(table(whole.get("tenant")).get(tenant))
@@ -104,6 +106,15 @@ def apply(
     if found.require_authz is not None and authz_id not in found.require_authz:
         return Rejected(reason=f"authz_id '{authz_id}' is not authorized to send as tenant '{tenant}'")
     return Accepted(campaign=campaign, tenant=tenant, routing_domain=found.routing_domain)
+
+
+def with_a_default(queues: Fields) -> Fields:
+    """
+    The domains as policyd has them: `default` always exists, and where no file says it, it says what `*` says of itself.
+
+    To KumoMTA it is the answer of the domain map for the name `default`, which is `*` where nothing else is in the way.
+    """
+    return {"default": _own(table(queues.get("*"))), **queues}
 
 
 def _entry(queues: Fields, name: str, variant: Variant) -> Fields:

@@ -78,8 +78,10 @@ def test_a_shorter_list_of_a_later_file_leaves_the_tail_of_the_earlier_one():
 
 
 def test_a_source_listed_twice_has_the_summed_weight_and_no_weight_counts_as_one():
-    first: Fields = {"pool": {"p": {"twice": {}, "once": {}}}}
-    files = [first, {"pool": {"p": {"twice": {"weight": 4}}}}]
+    files: list[Fields] = [
+        {"pool": {"p": {"twice": {}, "once": {}}}},
+        {"pool": {"p": {"twice": {"weight": 4}}}},
+    ]
     assert sources.pool(files, "p") == {"twice": 5, "once": None}
 
 

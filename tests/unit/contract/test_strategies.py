@@ -3,7 +3,7 @@
 import json
 import tomllib
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.contract.questions import expected, path
@@ -12,6 +12,7 @@ from tests.contract.strategies import POOLS, SOURCES, policies, questions_about
 from tests.contract.toml_writer import to_toml
 
 
+@settings(max_examples=30, deadline=None)
 @given(policies())
 def test_a_policy_survives_both_formats_of_the_helpers(policy):
     for files in (policy["listener_domains"], policy["sources"], policy["queues"]):
@@ -20,6 +21,7 @@ def test_a_policy_survives_both_formats_of_the_helpers(policy):
             assert json.loads(json.dumps(file)) == file
 
 
+@settings(max_examples=30, deadline=None)
 @given(policies())
 def test_what_a_policy_names_it_defines(policy):
     pools = {name: sources.pool(policy["sources"], name) for name in POOLS}
@@ -33,6 +35,7 @@ def test_what_a_policy_names_it_defines(policy):
         assert answered.options.get("egress_pool", "unspecified") in {*defined, "unspecified"}
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_every_question_has_a_path_and_an_answer_of_either_variant(data):
     policy = data.draw(policies())

@@ -1,0 +1,82 @@
+"""
+The documents that a policy is in policyd's tables, by tag: what an import of its files must come to.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from tests.contract.reference import listener_domains, queue, sources
+from tests.contract.reference.files import Fields, Policy, merged_deep, table
+
+IGNORED_BY_LISTENERS = {"ttl"}
+COLUMNS_OF_A_QUEUE = ("egress_pool", "routing_domain")
+COLUMNS_OF_A_TENANT = ("egress_pool", "require_authz", "overall_max_message_rate")
+
+
+def documents(policy: Policy, *, on_missing: str = "hold") -> dict[str, Fields]:
+    """Tag → document, as the views `policy.…_document` show them after the import."""
+    return {
+        "queue_settings": {**queue.settings(policy["queues"]), "on_missing": on_missing},
+        **dict(_listener_domains(policy)),
+        **dict(_sources(policy)),
+        **dict(_queues(merged_deep(policy["queues"]))),
+    }
+
+
+def tag(kind: str, *parts: str) -> str:
+    """The name of a document; `/` separates its parts and is escaped inside them."""
+    return "/".join([kind, *(part.replace("%", "%25").replace("/", "%2F") for part in parts)])
+
+
+def _listener_domains(policy: Policy) -> Iterator[tuple[str, Fields]]:
+    for listener, domains in listener_domains.merged(policy["listener_domains"]).items():
+        for domain, fields in domains.items():
+            kept = {name: value for name, value in fields.items() if name not in IGNORED_BY_LISTENERS}
+            yield tag("listener_domain", listener, domain), kept
+
+
+def _sources(policy: Policy) -> Iterator[tuple[str, Fields]]:
+    for name, fields in sources.sources(policy["sources"]).items():
+        yield tag("egress_source", "*", name), fields
+    for name in sources.pools(policy["sources"]):
+        weights = sorted((sources.pool(policy["sources"], name) or {}).items())
+        entries = [
+            {"name": each, **({} if weight is None else {"weight": weight})} for each, weight in weights
+        ]
+        yield tag("egress_pool", "*", name), {"name": name, "entries": entries}
+
+
+def _queues(whole: Fields) -> Iterator[tuple[str, Fields]]:
+    for name, fields in table(whole.get("tenant")).items():
+        of_tenant = table(fields)
+        campaigns = {
+            campaign: {key: value for key, value in table(said).items() if key == "overall_max_message_rate"}
+            for campaign, said in table(of_tenant.pop("campaigns", None)).items()
+        }
+        document = _document(of_tenant, COLUMNS_OF_A_TENANT)
+        yield tag("tenant", name), {**document, "campaigns": campaigns} if campaigns else document
+    domains = queue.with_a_default(table(whole.get("queue")))
+    for domain, fields in domains.items():
+        yield tag("queue", domain), _queue(table(fields))
+        for tenant, inside in _below(table(fields)):
+            yield tag("queue", domain, tenant), _queue(inside)
+            for campaign, further in _below(inside):
+                yield tag("queue", domain, tenant, campaign), _queue(further)
+
+
+def _queue(fields: Fields) -> Fields:
+    own = {name: value for name, value in fields.items() if not _is_section(name, value)}
+    own.pop("overall_max_message_rate", None)
+    return _document(own, COLUMNS_OF_A_QUEUE)
+
+
+def _document(fields: Fields, columns: tuple[str, ...]) -> Fields:
+    typed = {name: fields[name] for name in columns if name in fields}
+    return {**typed, "options": {name: value for name, value in fields.items() if name not in columns}}
+
+
+def _below(fields: Fields) -> Iterator[tuple[str, Fields]]:
+    return ((name, table(value)) for name, value in fields.items() if _is_section(name, value))
+
+
+def _is_section(name: str, value: object) -> bool:
+    return isinstance(value, Mapping) and name != queue.OPTION_WITH_A_TABLE
