@@ -171,20 +171,22 @@ class SchemaIncompatible(PolicydError):
         self.found = found
         self.supported = supported
         self.name = name
+        self.hint = (
+            "run policyd migrate"
+            if found < supported
+            else "run the policyd that migrated it, or restore the backup that was made before"
+        )
 
     def __str__(self) -> str:
         if self.found < self.supported:
             return (
-                f"the database's schema is at migration {self.found}, and this policyd needs {self.supported}:"
-                " run policyd migrate"
+                f"the database's schema is at migration {self.found}, and this policyd needs {self.supported}"
             )
         named = f" ({self.name})" if self.name else ""
         return (
             f"the database's schema is newer than this policyd: it was migrated to number {self.found}{named},"
             f" a breaking change, and this policyd knows numbers up to {self.supported}"
         )
-
-    hint = "run the policyd that migrated it, or restore the backup that was made before"
 
 
 class MigrationFailed(PolicydError):

@@ -108,3 +108,31 @@ on conflict (node_id) do update
   where n.token is not distinct from excluded.token
      or not exists (select from policy.api_token t where t.name = n.token)
 returning node_id;
+
+
+-- prepare_migrations --
+-- Makes room for the record of migrations; the lock is for two replicas that meet an empty database together.
+select pg_advisory_xact_lock(1886350425);
+create schema if not exists policy;
+create table if not exists policy.migration (
+  number     integer primary key,
+  name       text not null,
+  breaking   boolean not null default false,
+  applied_at timestamptz not null default now()
+);
+comment on column policy.migration.breaking is
+  'whether a policyd that does not know this file must not use the database';
+
+-- is_migrated --
+-- Whether the record of migrations is there at all.
+select to_regclass('policy.migration') is not null;
+
+-- applied_migrations --
+-- What the database has had.
+select number, name, breaking from policy.migration order by number;
+
+-- claim_migration --
+-- Takes the number, or gives nothing where it was taken already; waits for whoever is about to take it.
+insert into policy.migration (number, name, breaking) values ($1, $2, $3)
+on conflict (number) do nothing
+returning number;

@@ -1,0 +1,121 @@
+"""What tests of every tier share: one server for the session, one database for each test."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+
+from policyd.config import DatabaseConfig, EmbeddedConfig
+from policyd.store import embedded
+from policyd.store.migrate import migrate
+from policyd.store.pool import Connection, close, connect
+
+TEMPLATE = f"policyd_template_{uuid.uuid4().hex[:8]}"
+TEST_DSN = os.environ.get("POLICYD_TEST_DSN", "")
+
+# The person's own service and database are none of a test's business.
+for variable in list(os.environ):
+    if variable.startswith(("POLICYD_", "PG", "VAULT_", "BAO_")):
+        del os.environ[variable]
+
+
+@contextlib.asynccontextmanager
+async def connection_to(dsn: str) -> AsyncIterator[Connection]:
+    connection = await connect(DatabaseConfig(dsn=dsn), purpose="test", statement_timeout=0)
+    try:
+        yield connection
+    finally:
+        await close(connection)
+
+
+class Postgres:
+    """A server to make databases in."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+
+    def dsn(self, database: str = "postgres") -> str:
+        """DSN of one of its databases, as a superuser."""
+        parts = urlsplit(self._dsn)
+        return urlunsplit(parts._replace(path=f"/{database}"))
+
+    @contextlib.asynccontextmanager
+    async def administrator(self) -> AsyncIterator[Connection]:
+        async with connection_to(self.dsn()) as connection:
+            yield connection
+
+    async def clone(self) -> str:
+        """Name of a new database that is as the migrations left it."""
+        name = f"policyd_test_{uuid.uuid4().hex[:12]}"
+        async with self.administrator() as connection:
+            await connection.execute(f"create database {name} template {TEMPLATE}")
+        return name
+
+    async def drop(self, name: str) -> None:
+        async with self.administrator() as connection:
+            await connection.execute(f"drop database if exists {name} with (force)")
+
+
+@pytest.fixture(scope="session")
+def state_directory() -> Iterator[Path]:
+    """Directory that the user who runs PostgreSQL can enter, unlike pytest's own."""
+    path = Path(tempfile.mkdtemp(prefix="policyd-test-"))
+    path.chmod(0o711)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="session")
+def postgres(state_directory: Path) -> Iterator[Postgres]:
+    """Server with the migrated template database: an embedded one, or the one that POLICYD_TEST_DSN names."""
+    with contextlib.ExitStack() as stack:
+        dsn = TEST_DSN
+        if not dsn:
+            config = EmbeddedConfig(state=state_directory / "session")
+            dsn = stack.enter_context(embedded.running(config, durable=False)).dsn("postgres")
+        server = Postgres(dsn)
+        with asyncio.Runner() as runner:
+            runner.run(_make_template(server))
+        yield server
+        with asyncio.Runner() as runner:
+            runner.run(server.drop(TEMPLATE))
+
+
+async def _make_template(server: Postgres) -> None:
+    async with server.administrator() as connection:
+        await connection.execute(f"create database {TEMPLATE}")
+    async with connection_to(server.dsn(TEMPLATE)) as connection:
+        await migrate(connection)
+        await connection.execute("vacuum analyze")
+
+
+@pytest.fixture
+async def dsn(postgres: Postgres) -> AsyncIterator[str]:
+    """DSN of a fresh clone of the template, dropped afterwards."""
+    name = await postgres.clone()
+    yield postgres.dsn(name)
+    await postgres.drop(name)
+
+
+@pytest.fixture
+async def empty_dsn(postgres: Postgres) -> AsyncIterator[str]:
+    """DSN of a database that no migration has seen."""
+    name = f"policyd_test_{uuid.uuid4().hex[:12]}"
+    async with postgres.administrator() as connection:
+        await connection.execute(f"create database {name} template template0")
+    yield postgres.dsn(name)
+    await postgres.drop(name)
+
+
+@pytest.fixture
+async def db(dsn: str) -> AsyncIterator[Connection]:
+    """Connection to that database as a superuser."""
+    async with connection_to(dsn) as connection:
+        yield connection
