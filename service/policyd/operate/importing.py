@@ -80,10 +80,12 @@ async def _check(connection: Connection, transfer: Transfer) -> None:
         missing = await store.missing_names(connection, table, {each.name for each in wanted})
         problems += [each.problem() for each in wanted if each.name in missing]
     if problems:
-        problems.sort(key=lambda problem: (problem.origin.file, problem.origin.line or 0))
+        files = [*(each.origin.file for each in checks), *(each.origin.file for each in problems)]
+        order = {file: place for place, file in enumerate(dict.fromkeys(files))}
         unique = dict.fromkeys(problems)
+        in_order = sorted(unique, key=lambda each: (order[each.origin.file], each.origin.line or 0))
         raise PolicyInvalid(
-            [PlacedProblem(where=str(each.origin), sentence=each.sentence) for each in unique],
+            [PlacedProblem(where=str(each.origin), sentence=each.sentence) for each in in_order],
             hint="nothing was imported",
         )
 

@@ -38,7 +38,8 @@ def transfer(
     listener_names: Mapping[str, str] | None = None,
 ) -> Transfer:
     """The files as rows, merged in the order given; *listener_names* maps `ip:port` to names of the operator's own."""
-    return _sorted(_findings(files, node_group, listener_names or {}))
+    order = {file.name: number for number, file in enumerate(files)}
+    return _sorted(_findings(files, node_group, listener_names or {}), order)
 
 
 def _findings(
@@ -63,8 +64,9 @@ def _findings(
     yield from read_listener_domains(of_kind.get("listener_domains", []), listener_names)
 
 
-def _sorted(findings: Iterable[Finding]) -> Transfer:
-    everything = list(findings)
+def _sorted(findings: Iterable[Finding], order: Mapping[str, int]) -> Transfer:
+    """The findings by what they are, each kind in the order of the files."""
+    everything = sorted(findings, key=lambda each: (order.get(each.origin.file, -1), each.origin.line or 0))
     notes = [finding for finding in everything if isinstance(finding, Note)]
     return Transfer(
         rows=tuple(finding for finding in everything if isinstance(finding, Row)),

@@ -41,7 +41,7 @@ def parse_toml(text: str) -> Parsed:
         raise SyntaxProblem(f"this is not TOML: {exc}") from None
     except RecursionError:
         raise SyntaxProblem("this is not TOML that anybody can read: it is nested too deeply") from None
-    return Parsed(data=_storable(_plain(data)), lines=dict(_toml_lines(text)))
+    return Parsed(data=_storable(_plain(data)), lines=_with_implied(_toml_lines(text)))
 
 
 def parse_json(text: str) -> Parsed:
@@ -107,6 +107,15 @@ def _plain(value: object) -> Json:
             return value
         case _:
             return str(value)
+
+
+def _with_implied(written: Iterator[tuple[Path, int]]) -> dict[Path, int]:
+    """The lines, and for a table that only its parts are written of (`[a.b]` makes `a`) that of the first part."""
+    lines = dict(written)
+    for path, line in list(lines.items()):
+        for end in range(len(path) - 1, 0, -1):
+            lines.setdefault(path[:end], line)
+    return lines
 
 
 def _toml_lines(text: str) -> Iterator[tuple[Path, int]]:
