@@ -58,8 +58,8 @@ create function policy.sentence(object text, field text, value jsonb, format tex
   language plpgsql stable parallel safe set search_path = '' as $$
 begin
   return case
-    when format is null then format('%s is no option of %s%s.', field, object,
-      coalesce('; did you mean ' || policy.nearest(object, field) || '?', ''))
+    when format is null then format('%s is no option of %s%s', field, object,
+      coalesce('; did you mean ' || policy.nearest(object, field) || '?', '.'))
     when format = 'secret' then format(
       '%s holds something else than a reference (not shown); allowed is %s.', field, policy.allowed(format))
     else format('%s is %s; allowed is %s.', field, policy.shown(value), policy.allowed(format))
