@@ -56,6 +56,7 @@ class Feed:
         self._moved = _Turnstile()
         self._stamps: dict[int, str] = {}
         self.known: KnownChanges | None = None
+        self._waits = True
         self.history = 0
         """Raised whenever the database turns out to have another history: what was read before is nothing."""
         self.on_replaced: Callable[[], None] = lambda: None
@@ -109,9 +110,23 @@ class Feed:
     async def moved_from(self, position: Position, wait: float) -> None:
         """Wait until something newer than *position* is known, or *wait* seconds have passed."""
         try:
-            await self._wait(self._moved, lambda: self.known is None or self.known.position != position, wait)
+            await self._wait(
+                self._moved,
+                lambda: self.known is None or self.known.position != position or not self._waits,
+                wait,
+            )
         except NotCaughtUp:
             return
+
+    def stop_waiting(self) -> None:
+        """Answer everyone who waits for something new, because the service is about to end."""
+        self._waits = False
+        self._moved.turn()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the service is about to end."""
+        return not self._waits
 
     async def _wait(self, turnstile: "_Turnstile", reached: Callable[[], bool], deadline: float) -> None:
         try:

@@ -7,7 +7,7 @@ and matched it; so nobody is ever told something from a history that this replic
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -41,7 +41,14 @@ class Lookups:
     """Answers lookups of all kinds from what this replica knows."""
 
     def __init__(
-        self, kinds: tuple[Kind, ...], cache: AnswerCache, batch: Batch, feed: Feed, config: Config
+        self,
+        kinds: tuple[Kind, ...],
+        *,
+        tallies: Mapping[str, Tally],
+        cache: AnswerCache,
+        batch: Batch,
+        feed: Feed,
+        config: Config,
     ) -> None:
         self._kinds = {kind.name: kind for kind in kinds}
         self._cache = cache
@@ -49,7 +56,7 @@ class Lookups:
         self._feed = feed
         self._config = config
         self._flights: dict[str, asyncio.Future[Served]] = {}
-        self.tallies = {kind.name: Tally() for kind in kinds}
+        self.tallies = tallies
         feed.on_replaced = cache.clear
 
     def ready(self, path: str) -> Served | None:

@@ -110,9 +110,7 @@ class ServiceStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceStopping:
-    """A signal asked the service to end; requests under way are answered first."""
-
-    signal: str
+    """The service was asked to end; requests under way are answered first."""
 
 
 Observation: TypeAlias = (

@@ -24,7 +24,6 @@ from policyd.observe.events import (
     TokenRefused,
 )
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _MOST_NODES = 1_000
 _BACKEND_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
@@ -32,9 +31,17 @@ _BACKEND_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0
 class Tallied(Protocol):
     """Counts of one kind of lookup, as plain numbers."""
 
-    outcomes: Mapping[str, int]
-    buckets: list[int]
-    seconds: float
+    @property
+    def outcomes(self) -> Mapping[str, int]:
+        """Answers by outcome."""
+
+    @property
+    def buckets(self) -> list[int]:
+        """Answers by duration."""
+
+    @property
+    def seconds(self) -> float:
+        """Their durations' sum."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""HTTP: one route table, two listeners, tokens, and problems with the right status."""

@@ -1,0 +1,182 @@
+"""Handlers of the lookup listener: answers, batches, name pages, changes, nodes."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from policyd.api.asked import POSITION_HEADER, Asked, Target, read_json
+from policyd.api.bearers import Bearer, require
+from policyd.api.problems import BAD_REQUEST, NO_ROUTE, RequestRefused, problem_document
+from policyd.errors import LookupInvalid, PolicydError
+from policyd.live.history import History
+from policyd.live.lookups import Lookups, Served
+from policyd.observe.events import NodeReported, Observer
+from policyd.policy.kinds import DOCUMENT_KINDS
+from policyd.policy.lookup import Kind
+from policyd.policy.node import NodeReport
+from policyd.policy.position import Position
+
+MOST_IN_BATCH = 1_000
+MOST_NAMES = 10_000
+LONGEST_WAIT = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answering:
+    """What the handlers answer from."""
+
+    lookups: Lookups
+    history: History
+    kinds: Mapping[str, Kind]
+    """By the segment that stands first in a path."""
+    read_names: Callable[[str, str, int], Awaitable[tuple[Position, list[str]]]]
+    write_report: Callable[[NodeReport, str | None], Awaitable[None]]
+    observe: Observer
+    most_bytes: int
+
+    async def lookup(self, asked: Asked) -> web.StreamResponse:
+        """One answer: 200 or 404 with the envelope and its label."""
+        kind = self.kinds[asked.target.segments[0]]
+        served = await self._serve(kind, asked.target)
+        return web.Response(
+            status=200 if served.answer.found else 404,
+            body=served.answer.body,
+            content_type="application/json",
+            headers=labels(served.position, served.stale_for),
+        )
+
+    async def batch(self, asked: Asked) -> web.StreamResponse:
+        """Many answers in order, each with its status; the label is one that holds for all of them."""
+        paths = await read_json(asked.request, most_bytes=self.most_bytes)
+        if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+            raise RequestRefused(BAD_REQUEST, 'the body is a JSON array of paths, like ["/tenant/acme"]')
+        if len(paths) > MOST_IN_BATCH:
+            raise RequestRefused(
+                BAD_REQUEST, f"{len(paths)} paths in one batch; allowed: at most {MOST_IN_BATCH}"
+            )
+        results = await asyncio.gather(*(self._serve_path(path, asked.bearer, asked.peer) for path in paths))
+        positions = [served.position for served in results if isinstance(served, Served)]
+        ages = [
+            served.stale_for
+            for served in results
+            if isinstance(served, Served) and served.stale_for is not None
+        ]
+        return web.Response(
+            body=b"[" + b",".join(_element(result) for result in results) + b"]",
+            content_type="application/json",
+            headers=labels(
+                min(positions, key=lambda position: position.number)
+                if positions
+                else self.history.position(),
+                max(ages) if ages else None,
+            ),
+        )
+
+    async def names(self, asked: Asked) -> web.StreamResponse:
+        """A page of the name index: every document of a kind that exists, by tag."""
+        if asked.key not in DOCUMENT_KINDS:
+            raise LookupInvalid(
+                parameter="kind",
+                problem=f"{asked.key[:40]!r} has no names",
+                allowed=", ".join(DOCUMENT_KINDS),
+            )
+        after = _only(asked.target.query, {"after"}).get("after", "")
+        position, names = await self.read_names(asked.key, after, MOST_NAMES)
+        page: dict[str, Any] = {"position": str(position), "names": names}
+        if len(names) == MOST_NAMES:
+            page["next"] = names[-1]
+        return _json(page, position)
+
+    async def changes(self, asked: Asked) -> web.StreamResponse:
+        """What changed since a position, waiting for something to; `reset` for one that is not of this history."""
+        given = _only(asked.target.query, {"position", "wait"})
+        position = _position(given["position"]) if "position" in given else None
+        news = await self.history.since(position, _wait(given.get("wait", "0")))
+        body = {
+            "position": str(news.head),
+            "tags": {tag: [revision, exists] for tag, (revision, exists) in news.tags.items()},
+            "floors": dict(news.floors),
+            "reset": news.reset,
+        }
+        return _json(body, news.head)
+
+    async def node(self, asked: Asked) -> web.StreamResponse:
+        """Take a node's report of what it has applied."""
+        _only(asked.target.query, set())
+        body = await read_json(asked.request, most_bytes=self.most_bytes)
+        report = NodeReport.parse(asked.key, body)
+        await self.write_report(report, asked.bearer.token)
+        self.observe(NodeReported(node=report.node_id, applied=report.applied))
+        return web.Response(status=204, headers={POSITION_HEADER: str(self.history.position())})
+
+    async def _serve(self, kind: Kind, target: Target) -> Served:
+        key = target.segments[1] if kind.key is not None else None
+        return await self.lookups.answer(kind.read(key, target.query))
+
+    async def _serve_path(self, path: str, bearer: Bearer, peer: str) -> Served | PolicydError:
+        try:
+            target = Target.parse(path)
+            kind = self.kinds.get(target.segments[0])
+            if kind is None or len(target.segments) != (1 if kind.key is None else 2):
+                raise RequestRefused(NO_ROUTE, f"{path[:80]!r} is not a lookup")
+            require(bearer, "lookup", peer)
+            return await self._serve(kind, target)
+        except PolicydError as error:
+            return error
+
+
+def labels(position: Position, stale_for: float | None) -> dict[str, str]:
+    """The headers that say what an answer is worth."""
+    headers = {POSITION_HEADER: str(position)}
+    if stale_for is not None:
+        headers["Policy-Stale"] = "true"
+        headers["Age"] = str(int(stale_for))
+    return headers
+
+
+def _element(result: Served | PolicydError) -> bytes:
+    if isinstance(result, PolicydError):
+        document = problem_document(result)
+        return orjson.dumps({"status": document["status"], "problem": document})
+    stale = b"" if result.stale_for is None else b'"stale":true,"age":%d,' % int(result.stale_for)
+    return b'{"status":%d,%b%b' % (200 if result.answer.found else 404, stale, result.answer.body[1:])
+
+
+def _json(body: object, position: Position) -> web.Response:
+    return web.Response(
+        body=orjson.dumps(body), content_type="application/json", headers={POSITION_HEADER: str(position)}
+    )
+
+
+def _only(query: Sequence[tuple[str, str]], allowed: set[str]) -> dict[str, str]:
+    for name, _ in query:
+        if name not in allowed:
+            raise LookupInvalid(
+                parameter=name,
+                problem="is not a parameter here",
+                allowed=", ".join(sorted(allowed)) or "none",
+            )
+    return dict(query)
+
+
+def _position(written: str) -> Position:
+    try:
+        return Position.parse(written)
+    except ValueError as error:
+        raise LookupInvalid(parameter="position", problem="cannot be read", allowed=str(error)) from None
+
+
+def _wait(written: str) -> float:
+    try:
+        seconds = float(written)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= LONGEST_WAIT:
+        raise LookupInvalid(
+            parameter="wait", problem=f"is {written[:20]!r}", allowed=f"seconds from 0 to {LONGEST_WAIT:g}"
+        )
+    return seconds

@@ -1,0 +1,103 @@
+"""A request as handlers see it: taken apart once, at the edge."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import orjson
+from aiohttp import web
+
+from policyd.api.bearers import Bearer
+from policyd.api.problems import BAD_REQUEST, TOO_LARGE, RequestRefused
+from policyd.errors import LookupInvalid
+from policyd.policy.position import Position
+
+_BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+POSITION_HEADER = "Policy-Position"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A request target: the path's segments and the query's pairs, unescaped."""
+
+    segments: tuple[str, ...]
+    query: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def parse(cls, raw: str) -> "Target":
+        """The target that *raw* writes. A `+` is a plus sign: names may hold one, and this is no form."""
+        path, _, query = raw.partition("?")
+        return cls(
+            segments=tuple(_unescape(segment) for segment in path.removeprefix("/").split("/")),
+            query=tuple(_pair(pair) for pair in query.split("&") if pair),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a handler is given: the request, its target, and who asks from where."""
+
+    request: web.BaseRequest
+    target: Target
+    bearer: Bearer
+    peer: str
+
+    @property
+    def key(self) -> str:
+        """The segment after the route's name."""
+        return self.target.segments[1]
+
+
+def position_of(request: web.BaseRequest) -> Position | None:
+    """The position that the request's sender has reached, if it says so."""
+    written = request.headers.get(POSITION_HEADER)
+    if written is None:
+        return None
+    try:
+        return Position.parse(written)
+    except ValueError as error:
+        raise LookupInvalid(parameter=POSITION_HEADER, problem="cannot be read", allowed=str(error)) from None
+
+
+def peer_of(request: web.BaseRequest) -> str:
+    """The address that the request came from; loopback for a Unix socket."""
+    transport = request.transport
+    name = None if transport is None else transport.get_extra_info("peername")
+    return name[0] if isinstance(name, tuple) else "127.0.0.1"
+
+
+async def read_json(request: web.BaseRequest, *, most_bytes: int) -> Any:
+    """The JSON body of the request; RequestRefused when it is too large or is none."""
+    if (request.content_length or 0) > most_bytes:
+        raise _too_large(most_bytes)
+    body = bytearray()
+    async for chunk in request.content.iter_chunked(65_536):
+        body += chunk
+        if len(body) > most_bytes:
+            raise _too_large(most_bytes)
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise RequestRefused(BAD_REQUEST, "the body is not JSON") from None
+
+
+def _too_large(most_bytes: int) -> RequestRefused:
+    # What is left of the body is not worth reading, so the connection cannot be used again.
+    return RequestRefused(TOO_LARGE, f"a body may have {most_bytes} bytes", headers={"Connection": "close"})
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return _unescape(name), _unescape(value)
+
+
+def _unescape(text: str) -> str:
+    if "%" not in text and text.isascii():
+        return text
+    if _BROKEN_ESCAPE.search(text):
+        raise RequestRefused(BAD_REQUEST, "the request's path holds a broken %-escape")
+    try:
+        return unquote_to_bytes(text).decode()
+    except UnicodeDecodeError:
+        raise RequestRefused(BAD_REQUEST, "the request's path is not UTF-8") from None

@@ -1,0 +1,141 @@
+"""The lookup listener: from a raw request to a response, the hit first and everything else after it."""
+
+import secrets
+import time
+from collections.abc import Mapping
+
+from aiohttp import web
+from aiohttp.http import HttpVersion11
+
+from policyd.api.answering import Answering
+from policyd.api.asked import POSITION_HEADER, Asked, Target, peer_of, position_of
+from policyd.api.bearers import Bearers, require
+from policyd.api.problems import (
+    NO_ROUTE,
+    WRONG_METHOD,
+    RequestRefused,
+    failure_response,
+    problem_response,
+)
+from policyd.api.routes import Route, Router
+from policyd.api.wire import Heads, Ready
+from policyd.errors import PolicydError, Unauthorized
+from policyd.live.feed import Feed
+from policyd.live.lookups import Lookups
+from policyd.live.tally import Tally
+from policyd.observe.events import Observer, RequestFailed, TokenRefused
+from policyd.policy.position import Position
+
+
+class LookupListener:
+    """Answers one request after another; what `web.Server` is given to call."""
+
+    def __init__(
+        self,
+        *,
+        answering: Answering,
+        bearers: Bearers,
+        feed: Feed,
+        lookups: Lookups,
+        router: Router,
+        observe: Observer,
+    ) -> None:
+        self._answering = answering
+        self._bearers = bearers
+        self._feed = feed
+        self._lookups = lookups
+        self._router = router
+        self._observe = observe
+        self._heads = Heads()
+        self._tallies: Mapping[str, Tally] = {
+            kind.segment: lookups.tallies[kind.name] for kind in answering.kinds.values()
+        }
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        """The response to *request*; errors become problems here and nowhere else."""
+        began = time.perf_counter()
+        if request.method == "GET":
+            hit = self._hit(request, began)
+            if hit is not None:
+                return hit
+        try:
+            return await self._answer(request)
+        except PolicydError as error:
+            return self._refuse(request, error)
+        except Exception as error:  # noqa: BLE001  (the edge: whatever it is, the client gets a 500 and the log the rest)
+            request_id = secrets.token_hex(8)
+            self._observe(
+                RequestFailed(
+                    request_id=request_id,
+                    method=request.method,
+                    route=_first_segment(request.raw_path),
+                    error=error,
+                )
+            )
+            return failure_response(request_id)
+
+    def _hit(self, request: web.BaseRequest, began: float) -> web.StreamResponse | None:
+        """The whole of a cached lookup that keeps its connection: token, position, rule, and ready bytes."""
+        path = request.raw_path
+        tally = self._tallies.get(_first_segment(path))
+        if (
+            tally is None
+            or request.version != HttpVersion11
+            or not request.keep_alive
+            or request.can_read_body
+        ):
+            return None
+        headers = request.headers
+        bearer = self._bearers.remembered(headers.get("Authorization"))
+        if bearer is None or "lookup" not in bearer.grant.scopes or not bearer.admits_peer(peer_of(request)):
+            return None
+        if not self._has_reached(headers.get(POSITION_HEADER)):
+            return None
+        served = self._lookups.ready(path)
+        if served is None or served.stale_for is not None:
+            return None
+        wire = self._heads.wire(served.position, served.answer.body, found=served.answer.found)
+        tally.count(served.outcome, time.perf_counter() - began)
+        return Ready(wire, 200 if served.answer.found else 404, request)
+
+    def _has_reached(self, written: str | None) -> bool:
+        if written is None:
+            return True
+        try:
+            return self._feed.is_ours(Position.parse(written)) is True
+        except ValueError:
+            return False
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        target = Target.parse(request.raw_path)
+        route = self._route(request.method, target)
+        bearer = self._bearers.anyone
+        if route.scope is not None:
+            bearer = await self._bearers.identify(request.headers.get("Authorization"))
+            require(bearer, route.scope, peer_of(request))
+        position = position_of(request)
+        if position is not None and route.answers_policy:
+            await self._answering.history.reach(position)
+        return await route.answer(Asked(request=request, target=target, bearer=bearer, peer=peer_of(request)))
+
+    def _route(self, method: str, target: Target) -> Route:
+        routes = self._router.find(target.segments)
+        if not routes:
+            raise RequestRefused(NO_ROUTE, "nothing is at this path; /openapi.json says what is")
+        route = routes.get("GET" if method == "HEAD" else method)
+        if route is None:
+            allowed = ", ".join(sorted({*routes, *(["HEAD"] if "GET" in routes else [])}))
+            raise RequestRefused(WRONG_METHOD, f"allowed: {allowed}", headers={"Allow": allowed})
+        return route
+
+    def _refuse(self, request: web.BaseRequest, error: PolicydError) -> web.StreamResponse:
+        if isinstance(error, Unauthorized):
+            self._observe(TokenRefused(token=error.token, reason=str(error), peer=peer_of(request)))
+        return problem_response(error)
+
+
+def _first_segment(raw_path: str) -> str:
+    end = raw_path.find("/", 1)
+    if end > 0:
+        return raw_path[1:end]
+    return raw_path[1:].partition("?")[0]

@@ -1,0 +1,204 @@
+"""The OpenAPI document, made from the route table and from nothing else."""
+
+import re
+from typing import Any
+
+from policyd.api.problems import BAD_REQUEST, CONTENT_TYPE, NO_ROUTE, PROBLEMS, TYPE_PREFIX
+from policyd.api.routes import Route
+
+_TAG = {"type": "string", "examples": ["listener_domain/*/example.com"]}
+_POSITION = {"type": "string", "pattern": "^(0|[1-9][0-9]{0,17})-[0-9a-f]{8}$", "examples": ["105-3f9a12bc"]}
+_ENVELOPE: dict[str, Any] = {
+    "type": "object",
+    "required": ["tags"],
+    "properties": {
+        "tags": {
+            "type": "array",
+            "items": _TAG,
+            "description": "the documents, present or absent, that it was made from",
+        },
+        "answer": {"type": "object", "description": "what was found; absent when nothing is there"},
+        "with": {
+            "type": "object",
+            "description": "answers to keep under their own paths",
+            "additionalProperties": {"$ref": "#/components/schemas/Envelope"},
+        },
+        "valid_until": {"type": "number", "description": "seconds since 1970"},
+    },
+}
+_SCHEMAS: dict[str, Any] = {
+    "Envelope": _ENVELOPE,
+    "Problem": {
+        "type": "object",
+        "required": ["type", "title", "status"],
+        "properties": {
+            "type": {"type": "string", "enum": []},
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "detail": {"type": "string"},
+            "hint": {"type": "string"},
+            "request_id": {"type": "string"},
+        },
+    },
+    "Paths": {"type": "array", "maxItems": 1000, "items": {"type": "string", "examples": ["/tenant/acme"]}},
+    "Answers": {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "required": ["status"],
+            "properties": {
+                "status": {"type": "integer"},
+                **_ENVELOPE["properties"],
+                "stale": {"type": "boolean"},
+                "age": {"type": "integer"},
+                "problem": {"$ref": "#/components/schemas/Problem"},
+            },
+        },
+    },
+    "Names": {
+        "type": "object",
+        "required": ["position", "names"],
+        "properties": {
+            "position": _POSITION,
+            "names": {"type": "array", "items": _TAG},
+            "next": {"type": "string", "description": "give it as `after` for the next page"},
+        },
+    },
+    "Changes": {
+        "type": "object",
+        "required": ["position", "tags", "floors", "reset"],
+        "properties": {
+            "position": _POSITION,
+            "tags": {
+                "type": "object",
+                "description": "by tag: its last revision, and whether its document exists",
+                "additionalProperties": {
+                    "type": "array",
+                    "prefixItems": [{"type": "integer"}, {"type": "boolean"}],
+                    "minItems": 2,
+                    "maxItems": 2,
+                },
+            },
+            "floors": {"type": "object", "additionalProperties": {"type": "integer"}},
+            "reset": {"type": "boolean"},
+        },
+    },
+    "NodeReport": {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "applied": {"anyOf": [_POSITION, {"type": "null"}]},
+            "group": {"type": ["string", "null"], "maxLength": 64},
+            "kumomta_version": {"type": ["string", "null"], "maxLength": 64},
+            "client_version": {"type": ["string", "null"], "maxLength": 64},
+            "counts": {"type": "object", "additionalProperties": {"type": "integer", "minimum": 0}},
+            "error": {"type": ["string", "null"], "maxLength": 1000},
+        },
+    },
+}
+_TITLES = {200: "The answer", 204: "Taken", 404: "Nothing is there"}
+_STALE = {
+    "Policy-Position": {
+        "description": "up to which revision the answer is known to be valid",
+        "schema": _POSITION,
+    },
+    "Policy-Stale": {
+        "description": "`true`: nobody can vouch for it at the moment",
+        "schema": {"type": "string"},
+    },
+    "Age": {"description": "seconds since it could be vouched for", "schema": {"type": "integer"}},
+}
+
+
+def openapi(routes: tuple[Route, ...], *, version: str) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of *routes*."""
+    paths: dict[str, Any] = {}
+    for route in routes:
+        paths.setdefault(route.template, {})[route.method.lower()] = _operation(route)
+    schemas = dict(_SCHEMAS)
+    slugs = sorted({problem.slug for _, problem in PROBLEMS} | {NO_ROUTE.slug, BAD_REQUEST.slug})
+    schemas["Problem"] = {**schemas["Problem"], "properties": {**schemas["Problem"]["properties"]}}
+    schemas["Problem"]["properties"]["type"] = {
+        "type": "string",
+        "examples": [TYPE_PREFIX + slug for slug in slugs],
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "policyd",
+            "version": version,
+            "description": "Live policy for KumoMTA. A response without `Policy-Position` is a failure, not an answer.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "NAME.SECRET, of `policyd token create`",
+                }
+            },
+        },
+    }
+
+
+def _operation(route: Route) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "summary": route.summary,
+        "operationId": re.sub(r"\W+", "-", f"{route.method.lower()}{route.template}").strip("-"),
+        "parameters": [*_path_parameters(route), *_query_parameters(route)],
+        "responses": {str(status): _answer(route, status) for status in route.answers}
+        | {"default": {"description": "A problem (RFC 9457)", "content": _content("Problem", CONTENT_TYPE)}},
+    }
+    if route.scope is not None:
+        operation["security"] = [{"token": []}]
+        operation["description"] = f"Needs scope `{route.scope}`."
+    if route.request_schema is not None:
+        operation["requestBody"] = {"required": True, "content": _content(route.request_schema)}
+    if route.answers_policy:
+        operation["parameters"].append(
+            {
+                "name": "Policy-Position",
+                "in": "header",
+                "description": "what the asker has reached; nothing older is answered",
+                "schema": _POSITION,
+            }
+        )
+    return operation
+
+
+def _answer(route: Route, status: int) -> dict[str, Any]:
+    answer: dict[str, Any] = {"description": _TITLES[status]}
+    if status != 204 and route.answer_schema is not None:
+        answer["content"] = _content(route.answer_schema)
+    if route.answers_policy:
+        answer["headers"] = _STALE
+    return answer
+
+
+def _content(schema: str, media_type: str = "application/json") -> dict[str, Any]:
+    return {media_type: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+
+
+def _path_parameters(route: Route) -> list[dict[str, Any]]:
+    meaning = (
+        {} if route.kind is None or route.kind.key is None else {route.kind.key.name: route.kind.key.meaning}
+    )
+    return [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": meaning.get(name, ""),
+            "schema": {"type": "string"},
+        }
+        for name in re.findall(r"\{(\w+)\}", route.template)
+    ]
+
+
+def _query_parameters(route: Route) -> list[dict[str, Any]]:
+    return [
+        {"name": query.name, "in": "query", "description": query.meaning, "schema": {"type": query.type}}
+        for query in route.query
+    ]

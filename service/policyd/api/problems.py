@@ -1,0 +1,120 @@
+"""Problems (RFC 9457): the one table from errors to HTTP status, and what is said of each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import orjson
+from aiohttp import web
+
+from policyd.errors import (
+    BackendUnavailable,
+    Forbidden,
+    LookupInvalid,
+    OtherHistory,
+    Overloaded,
+    PolicydError,
+    Unauthorized,
+)
+
+CONTENT_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:policyd:problem:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProblemType:
+    """One kind of problem: its status, its stable name, and a title for people."""
+
+    status: int
+    slug: str
+    title: str
+    retry_after: int | None = None
+
+
+class RequestRefused(PolicydError):
+    """A request that HTTP itself rules out: no such route, wrong method, too large, not JSON."""
+
+    def __init__(
+        self, problem: ProblemType, detail: str, *, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.problem = problem
+        self.headers = dict(headers or {})
+
+
+NO_ROUTE = ProblemType(status=404, slug="no-route", title="There is nothing at this path")
+WRONG_METHOD = ProblemType(status=405, slug="wrong-method", title="This path does not take this method")
+TOO_LARGE = ProblemType(status=413, slug="too-large", title="The request is too large")
+BAD_REQUEST = ProblemType(status=400, slug="bad-request", title="The request cannot be understood")
+INTERNAL = ProblemType(
+    status=500, slug="internal", title="policyd failed; its log says more under the request id"
+)
+
+# The first class that an error is an instance of decides.
+PROBLEMS: tuple[tuple[type[PolicydError], ProblemType], ...] = (
+    (
+        LookupInvalid,
+        ProblemType(status=400, slug="lookup-invalid", title="The lookup cannot be meant like that"),
+    ),
+    (Forbidden, ProblemType(status=403, slug="forbidden", title="This token does not allow this")),
+    (Unauthorized, ProblemType(status=401, slug="unauthorized", title="A valid token is needed")),
+    (OtherHistory, ProblemType(status=409, slug="other-history", title="The position is of another history")),
+    (
+        Overloaded,
+        ProblemType(status=503, slug="overloaded", title="More is asked for than can be done", retry_after=1),
+    ),
+    (
+        BackendUnavailable,
+        ProblemType(
+            status=503, slug="unavailable", title="This cannot be known at the moment", retry_after=1
+        ),
+    ),
+)
+
+
+def problem_of(error: PolicydError) -> ProblemType:
+    """What *error* is to the client; an error that is not in the table is ours."""
+    if isinstance(error, RequestRefused):
+        return error.problem
+    return next((problem for kind, problem in PROBLEMS if isinstance(error, kind)), INTERNAL)
+
+
+def problem_document(error: PolicydError) -> dict[str, object]:
+    """The body for *error*: type, title, status, detail; never SQL, a stack trace or a secret."""
+    problem = problem_of(error)
+    document: dict[str, object] = {
+        "type": TYPE_PREFIX + problem.slug,
+        "title": problem.title,
+        "status": problem.status,
+    }
+    if problem is not INTERNAL:
+        document["detail"] = str(error)
+        if error.hint:
+            document["hint"] = error.hint
+    return document
+
+
+def problem_response(error: PolicydError) -> web.Response:
+    """The response for an error that was raised on purpose."""
+    problem = problem_of(error)
+    headers = dict(error.headers) if isinstance(error, RequestRefused) else {}
+    if problem.retry_after is not None:
+        headers["Retry-After"] = str(problem.retry_after)
+    if problem.status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="policyd"'
+    return web.Response(
+        status=problem.status,
+        body=orjson.dumps(problem_document(error)),
+        content_type=CONTENT_TYPE,
+        headers=headers,
+    )
+
+
+def failure_response(request_id: str) -> web.Response:
+    """The response for an error of ours: nothing but where to look for it."""
+    document = {
+        "type": TYPE_PREFIX + INTERNAL.slug,
+        "title": INTERNAL.title,
+        "status": INTERNAL.status,
+        "request_id": request_id,
+    }
+    return web.Response(status=500, body=orjson.dumps(document), content_type=CONTENT_TYPE)

@@ -1,0 +1,59 @@
+"""The one route table of the lookup listener: the router, the scopes and the OpenAPI document are made from it."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from aiohttp import web
+
+from policyd.api.asked import Asked
+from policyd.policy.lookup import Kind
+
+Handler: TypeAlias = Callable[[Asked], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """A query parameter as the documentation shows it."""
+
+    name: str
+    meaning: str
+    type: str = "string"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One path and method: who may ask, what is answered, and by what."""
+
+    method: str
+    template: str
+    scope: str | None
+    """The scope that a token needs; None: open to anyone, and worth nothing to a stranger."""
+    summary: str
+    answer: Handler
+    kind: Kind | None = None
+    answers_policy: bool = False
+    """Whether what is answered must not be older than the position that the request carries."""
+    query: tuple[Query, ...] = ()
+    request_schema: str | None = None
+    answer_schema: str | None = None
+    answers: tuple[int, ...] = field(default=(200,))
+
+    @property
+    def shape(self) -> tuple[str, int]:
+        """What the router finds it by: the first segment, and how many follow."""
+        first, *rest = self.template.removeprefix("/").split("/")
+        return first, len(rest)
+
+
+class Router:
+    """Finds the route of a request."""
+
+    def __init__(self, routes: tuple[Route, ...]) -> None:
+        self._by_shape: dict[tuple[str, int], dict[str, Route]] = {}
+        for route in routes:
+            self._by_shape.setdefault(route.shape, {})[route.method] = route
+
+    def find(self, segments: tuple[str, ...]) -> dict[str, Route]:
+        """The routes at a path, by method; empty when nothing is there."""
+        return self._by_shape.get((segments[0], len(segments) - 1), {})

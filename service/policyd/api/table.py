@@ -1,0 +1,89 @@
+"""The route table itself: every path of the lookup listener."""
+
+import orjson
+from aiohttp import web
+
+from policyd.api.answering import LONGEST_WAIT, Answering
+from policyd.api.asked import Asked
+from policyd.api.openapi import openapi
+from policyd.api.routes import Query, Route
+from policyd.policy.kinds import DOCUMENT_KINDS
+from policyd.policy.lookup import Kind
+
+
+def create_routes(answering: Answering, *, version: str) -> tuple[Route, ...]:
+    """Every route, with the OpenAPI document of all of them as the last one."""
+    routes = (
+        *(_lookup(kind, answering) for kind in answering.kinds.values()),
+        Route(
+            method="POST",
+            template="/batch",
+            scope="lookup",
+            summary="Up to 1,000 lookups in one request, each authorised on its own",
+            answer=answering.batch,
+            answers_policy=True,
+            request_schema="Paths",
+            answer_schema="Answers",
+        ),
+        Route(
+            method="GET",
+            template="/names/{kind}",
+            scope="lookup",
+            summary=f"The name index: which documents exist ({', '.join(DOCUMENT_KINDS)})",
+            answer=answering.names,
+            query=(Query(name="after", meaning="the last name of the page before"),),
+            answer_schema="Names",
+        ),
+        Route(
+            method="GET",
+            template="/changes",
+            scope="lookup",
+            summary="What changed since a position",
+            answer=answering.changes,
+            query=(
+                Query(name="position", meaning="what the asker has reached; without it, a reset is answered"),
+                Query(
+                    name="wait",
+                    meaning=f"seconds to wait for something new, up to {LONGEST_WAIT:g}",
+                    type="number",
+                ),
+            ),
+            answer_schema="Changes",
+        ),
+        Route(
+            method="PUT",
+            template="/nodes/{id}",
+            scope="status",
+            summary="A node's status: what it has applied, its versions, how its lookups went",
+            answer=answering.node,
+            request_schema="NodeReport",
+            answers=(204,),
+        ),
+    )
+    return (*routes, _document(routes, version))
+
+
+def _lookup(kind: Kind, answering: Answering) -> Route:
+    key = "" if kind.key is None else f"/{{{kind.key.name}}}"
+    return Route(
+        method="GET",
+        template=f"/{kind.segment}{key}",
+        scope="lookup",
+        summary=kind.summary,
+        answer=answering.lookup,
+        kind=kind,
+        answers_policy=True,
+        query=tuple(Query(name=parameter.name, meaning=parameter.meaning) for parameter in kind.parameters),
+        answer_schema="Envelope",
+        answers=(200, 404),
+    )
+
+
+def _document(routes: tuple[Route, ...], version: str) -> Route:
+    body = orjson.dumps(openapi(routes, version=version), option=orjson.OPT_INDENT_2)
+
+    async def answer(asked: Asked) -> web.StreamResponse:
+        del asked
+        return web.Response(body=body, content_type="application/json")
+
+    return Route(method="GET", template="/openapi.json", scope=None, summary="This document", answer=answer)

@@ -1,0 +1,216 @@
+"""
+The composition root: the one place where concrete things meet.
+
+Everything that is opened is opened on one stack and closed in reverse; background tasks live in one group.
+"""
+
+import asyncio
+import gc
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from policyd import __version__
+from policyd.api.admin import Admin, create_admin
+from policyd.api.answering import Answering
+from policyd.api.bearers import Bearers
+from policyd.api.lookup_listener import LookupListener
+from policyd.api.routes import Router
+from policyd.api.table import create_routes
+from policyd.config import Config, LookupConfig
+from policyd.errors import ConfigError
+from policyd.live.answers import AnswerCache
+from policyd.live.batch import Batch
+from policyd.live.feed import Feed
+from policyd.live.history import Archive, History
+from policyd.live.lookups import Lookups
+from policyd.live.tally import BOUNDS, Tally
+from policyd.observe.events import Observer, ServiceStarted, ServiceStopping
+from policyd.observe.logs import Logs, tee
+from policyd.observe.metrics import Metrics, State
+from policyd.policy.kinds import KINDS
+from policyd.store.database import BATCH_STATEMENTS, BULK, Database
+from policyd.units import Address
+
+_KEEPALIVE = 120.0
+"""Seconds; longer than kumod keeps an idle connection (90 s), so that the server is never the first to close."""
+_DRAIN = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addresses:
+    """Where the listeners are, with the ports that the system chose."""
+
+    lookup: Address
+    admin: Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Service:
+    """What the listeners are made of."""
+
+    feed: Feed
+    batch: Batch
+    listener: LookupListener
+    admin: Admin
+    observe: Observer
+
+
+async def serve(config: Config, *, ready: Callable[[Addresses], None] = lambda _: None) -> None:
+    """Serve until cancelled; *ready* is told where, once both listeners are open."""
+    async with running(config) as addresses:
+        ready(addresses)
+        await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def running(config: Config, *observers: Observer) -> AsyncIterator[Addresses]:
+    """The whole service for as long as the context is open; *observers* are told what happens, too."""
+    refuse_open_listeners(config.lookup)
+    async with AsyncExitStack() as stack:
+        service = _create(stack, config, *observers)
+        await stack.enter_async_context(_background(service.feed.run(), service.batch.run()))
+        addresses = Addresses(
+            admin=await _open(
+                stack,
+                web.AppRunner(create_admin(service.admin), shutdown_timeout=_DRAIN),
+                config.admin.listen,
+            ),
+            lookup=await _open_lookups(stack, config.lookup, service.listener),
+        )
+        stack.callback(service.feed.stop_waiting)
+        gc.collect()
+        gc.freeze()
+        service.observe(
+            ServiceStarted(lookup=str(addresses.lookup), admin=str(addresses.admin), version=__version__)
+        )
+        try:
+            yield addresses
+        finally:
+            service.observe(ServiceStopping())
+
+
+def refuse_open_listeners(config: LookupConfig) -> None:
+    """Raise ConfigError for a listener that would answer strangers, or half of a TLS configuration."""
+    if not config.require_tokens and not config.listen.is_loopback:
+        raise ConfigError(
+            f"lookup.listen is {config.listen}, and lookup.require_tokens is false:"
+            " without tokens only a loopback address may be used",
+            hint="set lookup.require_tokens = true, or listen on 127.0.0.1",
+        )
+    if (config.tls_cert is None) != (config.tls_key is None):
+        raise ConfigError("lookup.tls_cert and lookup.tls_key belong together", hint="set both, or neither")
+
+
+def _create(stack: AsyncExitStack, config: Config, *observers: Observer) -> _Service:
+    tallies = {kind.name: Tally() for kind in KINDS}
+    cache = AnswerCache(most_bytes=config.cache.bytes, none_share=config.cache.none_share)
+    metrics = Metrics(version=__version__, tallies=tallies, bounds=BOUNDS, state=lambda: _state(feed, cache))
+    observe = tee(Logs(clock=time.monotonic), metrics, *observers)
+    database = Database(config.database, observe)
+    stack.push_async_callback(database.close)
+    feed = Feed(database.log, config.feed, observe)
+    batch = Batch(database.read_documents, workers=BATCH_STATEMENTS, most_waiting=config.lookup.max_pending)
+    lookups = Lookups(KINDS, tallies=tallies, cache=cache, batch=batch, feed=feed, config=config)
+    bearers = Bearers(lookups, feed, config)
+    answering = Answering(
+        lookups=lookups,
+        history=History(
+            feed,
+            Archive(holds=database.holds_position, read=database.read_changes),
+            config.feed,
+            most_tags=BULK,
+        ),
+        kinds={kind.segment: kind for kind in KINDS},
+        read_names=database.read_names,
+        write_report=database.write_report,
+        observe=observe,
+        most_bytes=config.lookup.max_body,
+    )
+    listener = LookupListener(
+        answering=answering,
+        bearers=bearers,
+        feed=feed,
+        lookups=lookups,
+        router=Router(create_routes(answering, version=__version__)),
+        observe=observe,
+    )
+    admin = Admin(feed=feed, bearers=bearers, metrics=metrics.render)
+    return _Service(feed=feed, batch=batch, listener=listener, admin=admin, observe=observe)
+
+
+def _state(feed: Feed, cache: AnswerCache) -> State:
+    return State(
+        revision=0 if feed.known is None else feed.known.position.number,
+        current=feed.current,
+        cache_bytes=cache.bytes,
+        cache_entries=len(cache),
+    )
+
+
+@asynccontextmanager
+async def _background(*endless: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Tasks that end with this context; if one of them fails, so does everything."""
+    failure: Exception | None = None
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(each) for each in endless]
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001  (the group would wrap it: whoever waits for a ConfigError missed it)
+            failure = error
+        finally:
+            for task in tasks:
+                task.cancel()
+    if failure is not None:
+        raise failure
+
+
+async def _open_lookups(stack: AsyncExitStack, config: LookupConfig, listener: LookupListener) -> Address:
+    server = web.Server(listener, access_log=None, keepalive_timeout=_KEEPALIVE)
+    return await _open(
+        stack,
+        web.ServerRunner(server, shutdown_timeout=_DRAIN),
+        config.listen,
+        tls=_tls(config),
+        reuse_port=config.reuse_port,
+    )
+
+
+async def _open(
+    stack: AsyncExitStack,
+    runner: web.BaseRunner,
+    address: Address,
+    *,
+    tls: ssl.SSLContext | None = None,
+    reuse_port: bool = False,
+) -> Address:
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    site = web.TCPSite(runner, address.host, address.port, ssl_context=tls, reuse_port=reuse_port)
+    try:
+        await site.start()
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {address}: {error.strerror}",
+            hint="is policyd running already? else choose another address",
+        ) from error
+    host, port = runner.addresses[0][:2]
+    return Address(host, port)
+
+
+def _tls(config: LookupConfig) -> ssl.SSLContext | None:
+    if config.tls_cert is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(config.tls_cert, config.tls_key)
+    except OSError as error:
+        raise ConfigError(
+            f"lookup.tls_cert {config.tls_cert} cannot be used: {error.strerror or error}"
+        ) from error
+    return context

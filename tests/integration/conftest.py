@@ -1,0 +1,121 @@
+"""The whole service in this process, on ports that the system chooses, against a database of the test's own."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import aiohttp
+import pytest
+
+from policyd.app import running
+from policyd.config import AdminConfig, Config, DatabaseConfig, FeedConfig, LookupConfig
+from policyd.observe.events import Observation
+from policyd.policy.token import hash_secret
+from policyd.store.pool import Connection
+from policyd.units import Address, Seconds
+
+TOKEN = "test.0123456789abcdefghij"
+ANY_PORT = Address("127.0.0.1", 0)
+
+
+@dataclass(slots=True)
+class Observations:
+    """Everything that a service said, and a way to wait for more of it."""
+
+    seen: list[Observation] = field(default_factory=list)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __call__(self, observation: Observation) -> None:
+        self.seen.append(observation)
+        self._changed.set()
+
+    async def wait_for(self, matches: Callable[[Observation], bool], *, after: int = 0) -> Observation:
+        async with asyncio.timeout(20):
+            while True:
+                for observation in self.seen[after:]:
+                    if matches(observation):
+                        return observation
+                self._changed.clear()
+                await self._changed.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A running service, and a client with a good token for it."""
+
+    session: aiohttp.ClientSession
+    url: str
+    admin_url: str
+    observations: Observations
+
+    async def get(self, path: str, **headers: str) -> tuple[int, Any, dict[str, str]]:
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        async with self.session.get(self.url + path, headers=sent) as response:
+            return response.status, await response.json(content_type=None), dict(response.headers)
+
+    async def post(self, path: str, body: Any, **headers: str) -> tuple[int, Any, dict[str, str]]:
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        async with self.session.post(self.url + path, json=body, headers=sent) as response:
+            return response.status, await response.json(content_type=None), dict(response.headers)
+
+    async def reach(self, position: str) -> None:
+        """Wait until the service's own feed knows *position*."""
+        status, body, _ = await self.get("/queue-settings", Policy_Position=position)
+        assert status == 200, body
+
+
+def make_config(dsn: str, **feed: float) -> Config:
+    """A configuration for tests: ports of the system's choice, and a feed with the given settings."""
+    settings = {name: Seconds(value) for name, value in feed.items()}
+    return Config(
+        database=DatabaseConfig(dsn=dsn),
+        lookup=LookupConfig(listen=ANY_PORT),
+        admin=AdminConfig(listen=ANY_PORT),
+        feed=replace(FeedConfig(), **settings),
+    )
+
+
+@contextlib.asynccontextmanager
+async def serving(config: Config, *, token: str | None = TOKEN) -> AsyncIterator[Service]:
+    observations = Observations()
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    async with (
+        running(config, observations) as addresses,
+        aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=15)) as session,
+    ):
+        yield Service(
+            session=session,
+            url=f"http://{addresses.lookup}",
+            admin_url=f"http://{addresses.admin}",
+            observations=observations,
+        )
+
+
+async def head(db: Connection) -> str:
+    """The log's head, as a position."""
+    row = await db.fetchrow("select number, stamp from policy.revision order by number desc limit 1")
+    assert row is not None
+    return f"{row['number']}-{row['stamp']}"
+
+
+async def make_token(
+    db: Connection, token: str = TOKEN, scopes: tuple[str, ...] = ("lookup", "status", "admin")
+) -> None:
+    name, secret = token.split(".")
+    await db.execute(
+        "insert into policy.api_token (name, sha256, scopes) values ($1, $2, $3)",
+        name,
+        hash_secret(secret),
+        list(scopes),
+    )
+
+
+@pytest.fixture
+async def service(dsn: str, db: Connection) -> AsyncIterator[Service]:
+    """A service that is current, on a database with nothing but a token."""
+    await make_token(db)
+    async with serving(make_config(dsn)) as running_service:
+        await running_service.observations.wait_for(lambda seen: type(seen).__name__ == "CurrencyRegained")
+        yield running_service
