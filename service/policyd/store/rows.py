@@ -50,12 +50,13 @@ class Table:
     """The parent's table, and its key as this table calls it: a document is replaced with all its children."""
 
     def upsert(self) -> str:
-        """Writes the rows of one JSON array; a row that would stay what it is, image by image, is not touched."""
+        """Writes the rows of one JSON array; a row that would stay what it is, to the letter, is not touched."""
         written = ", ".join((*self.key, *self.columns))
         new = ", ".join(f"excluded.{column}" for column in self.columns)
-        old = ", ".join(f"t.{column}" for column in self.columns)
+        # As text, because in jsonb 5 and 5.0 are one value, and KumoMTA takes only the first for an integer.
+        differs = " or ".join(f"t.{c}::text is distinct from excluded.{c}::text" for c in self.columns)
         change = (
-            f"update set ({', '.join(self.columns)}) = row({new}) where row({old}) *<> row({new})"
+            f"update set ({', '.join(self.columns)}) = row({new}) where {differs}"
             if self.columns
             else "nothing"
         )
