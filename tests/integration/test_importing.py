@@ -67,7 +67,7 @@ def changed(report: ImportReport) -> Mapping[str, Counts]:
     }
 
 
-EVERYTHING = {
+EVERYTHING: dict[str, Any] = {
     "listener_domains": '["a.com"]\nrelay_to = true\nlog_oob = false\n[listener."10.0.0.1:25"."a.com"]\n',
     "sources": """
         [source."s1"]

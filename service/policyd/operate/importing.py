@@ -1,5 +1,6 @@
 """What was read from helper files into the database: judged whole, written in one transaction, or not at all."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -8,7 +9,7 @@ from policyd.errors import PolicyInvalid
 from policyd.errors import Problem as PlacedProblem
 from policyd.store import rows as store
 from policyd.store.pool import Connection
-from policyd.transfer.findings import Checked, Note, Origin, Problem, Row
+from policyd.transfer.findings import Checked, Note, Problem, Row
 from policyd.transfer.reading import Transfer
 
 
@@ -70,17 +71,14 @@ async def import_rows(
 
 async def _check(connection: Connection, transfer: Transfer) -> None:
     """Raises `PolicyInvalid` with every problem of every file, in the order of the files."""
-    problems = list(transfer.problems)
-    checks = transfer.checks
-    faults = await store.judge(connection, ((check.object, check.record) for check in checks))
-    problems += [_placed(checks[fault.index], fault) for fault in faults]
+    problems = [*transfer.problems, *await _judged(connection, transfer.checks)]
     for table in ("egress_source", "egress_pool", "tenant"):
         made = {row.values["name"] for row in transfer.rows if row.table == table}
         wanted = [each for each in transfer.references if each.table == table and each.name not in made]
         missing = await store.missing_names(connection, table, {each.name for each in wanted})
         problems += [each.problem() for each in wanted if each.name in missing]
     if problems:
-        files = [*(each.origin.file for each in checks), *(each.origin.file for each in problems)]
+        files = [*(each.origin.file for each in transfer.rows), *(each.origin.file for each in problems)]
         order = {file: place for place, file in enumerate(dict.fromkeys(files))}
         unique = dict.fromkeys(problems)
         in_order = sorted(unique, key=lambda each: (order[each.origin.file], each.origin.line or 0))
@@ -90,9 +88,18 @@ async def _check(connection: Connection, transfer: Transfer) -> None:
         )
 
 
-def _placed(check: Checked, fault: store.Fault) -> Problem:
-    origin: Origin = check.origins.get(fault.field or "", check.origin)
-    return Problem(origin=origin, sentence=fault.sentence)
+async def _judged(connection: Connection, checks: Sequence[Checked]) -> list[Problem]:
+    """What the database says against the records. Large files repeat themselves, so each is judged once."""
+    alike: dict[tuple[str, str], list[Checked]] = {}
+    for check in checks:
+        alike.setdefault((check.object, json.dumps(check.record)), []).append(check)
+    groups = list(alike.values())
+    faults = await store.judge(connection, [(group[0].object, group[0].record) for group in groups])
+    return [
+        Problem(origin=check.origins.get(fault.field or "", check.origin), sentence=fault.sentence)
+        for fault in faults
+        for check in groups[fault.index]
+    ]
 
 
 async def _without_present_bases(connection: Connection, rows: Sequence[Row]) -> tuple[list[Row], list[Note]]:
