@@ -51,16 +51,28 @@ def _copy(package: Path, state: Path) -> Path:
             package / install,
             partial / PACKAGE / install,
             symlinks=True,
+            copy_function=_link_or_copy,
             ignore=lambda folder, names: (
                 unneeded(folder, names) - {"initdb"} if folder.endswith("bin") else set()
             ),
         )
         # The programs find their libraries relative to themselves.
-        shutil.copytree(package.parent / libraries, partial / libraries, symlinks=True)
+        shutil.copytree(
+            package.parent / libraries, partial / libraries, symlinks=True, copy_function=_link_or_copy
+        )
         partial.chmod(0o755)
-        os.sync()
         partial.rename(target)
     for other in state.glob("postgresql[.-]*"):
         if other != target and other.is_dir():
             shutil.rmtree(other, ignore_errors=True)
     return target / PACKAGE
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        # An upgrade of the wheel replaces its files and does not write into them.
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+        with Path(target).open("rb") as file:
+            os.fsync(file)

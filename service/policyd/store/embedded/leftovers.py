@@ -7,7 +7,6 @@ data directory and carries our mark on its command line; everybody else is only 
 
 import contextlib
 import os
-import re
 import select
 import signal
 import time
@@ -43,9 +42,9 @@ class Found:
         return self.command[:1] != () and self.command[0].startswith("postgres: ")
 
 
-def clear(data: Path) -> None:
+def clear(data: Path, sockets: Path) -> None:
     """
-    Make room for a server on *data*: what an earlier one left is stopped or waited for.
+    Make room for a server on *data*, with its socket in *sockets*: what an earlier one left is stopped or waited for.
 
     A PostgreSQL that somebody else started there is named and left alone.
     """
@@ -60,7 +59,7 @@ def clear(data: Path) -> None:
         if found.is_marked:
             stop(found, data)
     # Backends end by themselves when their postmaster is gone, as soon as they look up from what they do.
-    left = _wait_for_none(data, 5.0)
+    left = _wait_for_none(data, 2.0)
     if left and last_was_ours:
         for found in left:
             stop(found, data, patience=PATIENCE[1:])
@@ -68,7 +67,7 @@ def clear(data: Path) -> None:
     if left:
         numbers = ", ".join(str(found.pid) for found in left)
         raise EmbeddedUnavailable(f"PostgreSQL processes still use {data}: {numbers}", hint=f"kill {numbers}")
-    _remove_stale_pid_file(data)
+    _remove_stale_locks(data, sockets)
 
 
 def processes(data: Path) -> Iterator[Found]:
@@ -128,11 +127,10 @@ def _last_was_ours(data: Path) -> bool:
         return False
 
 
-def _remove_stale_pid_file(data: Path) -> None:
-    # postgres itself takes any live process of its user with that number for a server, and refuses to start.
-    # Nobody works in the data directory, and we hold the lock: the number can only be somebody else's.
-    path = data / "postmaster.pid"
-    with contextlib.suppress(FileNotFoundError):
-        first = path.read_text(errors="replace").partition("\n")[0]
-        if PROC.is_dir() and re.fullmatch(r"\d+", first):
-            path.unlink()
+def _remove_stale_locks(data: Path, sockets: Path) -> None:
+    # postgres itself takes any live process of its user with that number for a server, even one that has just died,
+    # and refuses to start. Nobody works in the data directory, and we hold the lock: the number is nobody's.
+    if not PROC.is_dir():
+        return
+    for stale in (data / "postmaster.pid", sockets / ".s.PGSQL.5432.lock", sockets / ".s.PGSQL.5432"):
+        stale.unlink(missing_ok=True)

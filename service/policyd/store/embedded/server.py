@@ -131,8 +131,8 @@ def running(
         _write_authentication(layout, starter)
         _create_cluster(layout, binaries, account, durable=durable)
         _refuse_other_version(layout)
-        leftovers.clear(layout.data)
         sockets = make_socket_directory(layout, account)
+        leftovers.clear(layout.data, sockets)
         in_force = {
             **SETTINGS,
             "unix_socket_directories": str(sockets),
