@@ -49,6 +49,10 @@ soak: venv  ## the random histories of the tests, by the thousand
 sql: venv  ## ask the database that make run started: make sql ARGS='"select * from policy.tenant"'
 	@$(BIN)/policyd sql $(ARGS)
 
+.PHONY: schema
+schema:  ## what is derived in sql/: the catalogue's migration and schema.sql
+	@$(PYTHON) sql/generate.py
+
 .PHONY: lock
 lock:  ## requirements.lock anew: every version, every hash, no address
 	@echo "  uv pip compile"

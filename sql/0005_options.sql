@@ -1,4 +1,4 @@
--- Generated from options.toml by generate.py (`make sql`): edit that.
+-- Generated from options.toml by generate.py (`make schema`): edit that.
 
 insert into policy.option (object, name, format, since, restricted, note) values
   ('listener_domain', 'relay_to', 'bool', null, false, null),

@@ -11,16 +11,27 @@ import pytest
 
 LINES = [
     json.loads(line)
-    for line in (Path(__file__).parents[1] / "contract" / "constructors.jsonl").read_text(encoding="utf-8").splitlines()
+    for line in (Path(__file__).parents[1] / "contract" / "constructors.jsonl")
+    .read_text(encoding="utf-8")
+    .splitlines()
 ]
 KNOWN = [line for line in LINES if not line["unknown"]]
 CONSTRUCTORS = sorted({line["constructor"] for line in LINES})
 
-INTERVALS = [("queue_config", name) for name in ("retry_interval", "max_retry_interval", "reap_interval", "refresh_interval")]
+INTERVALS = [
+    ("queue_config", name)
+    for name in ("retry_interval", "max_retry_interval", "reap_interval", "refresh_interval")
+]
 INTERVALS.append(("egress_path", "refresh_interval"))
 RATES = [("queue_config", "max_message_rate")]
-RATES += [("egress_path", name) for name in ("max_connection_rate", "max_message_rate", "source_selection_rate")]
-BLANK_TEXTS = [("queue_config", "egress_pool"), ("queue_config", "provider_name"), ("egress_source", "ehlo_domain")]
+RATES += [
+    ("egress_path", name) for name in ("max_connection_rate", "max_message_rate", "source_selection_rate")
+]
+BLANK_TEXTS = [
+    ("queue_config", "egress_pool"),
+    ("queue_config", "provider_name"),
+    ("egress_source", "ehlo_domain"),
+]
 BLANK_TEXTS += [("egress_source", "socks5_proxy_username"), ("egress_path", "openssl_cipher_list")]
 BLANK_TEXTS += [("egress_path", "openssl_cipher_suites"), ("egress_path", "smtp_auth_plain_username")]
 BLANK_TEXTS += [("egress_path", name) for name in ("ehlo_domain", "provider_name", "readyq_pool_name")]
@@ -33,8 +44,16 @@ PROXIES = [("egress_source", "ha_proxy_server"), ("egress_source", "socks5_proxy
 # What kumod accepts and policyd refuses on purpose: the one list. `True` stands for every value; a function judges.
 TRAPS: list[tuple[str, list[tuple[str, str]], Any]] = [
     ("an interval below a second makes kumod loop or spin", INTERVALS, [0, "0s", "250ms", "10us"]),
-    ("a wheel that ticks faster than a millisecond", [("queue_config", "timerwheel_tick_interval")], [0, "0s", "10us"]),
-    ("an age of nothing, or one that overflows kumod's clock", [("queue_config", "max_age")], [0, "0s", "250ms", "10us", 4294967296]),
+    (
+        "a wheel that ticks faster than a millisecond",
+        [("queue_config", "timerwheel_tick_interval")],
+        [0, "0s", "10us"],
+    ),
+    (
+        "an age of nothing, or one that overflows kumod's clock",
+        [("queue_config", "max_age")],
+        [0, "0s", "250ms", "10us", 4294967296],
+    ),
     ("a rate over no time, or without any burst", RATES, ["10/0s", "5/s,max_burst=0"]),
     ("a limit of none", [("egress_path", "connection_limit")], [{"limit": 0}]),
     ("a queue that is always full", [("egress_path", "max_ready")], [0]),
@@ -48,9 +67,21 @@ TRAPS: list[tuple[str, list[tuple[str, str]], Any]] = [
 
 def trap(name: tuple[str, str], value: Any) -> bool:
     for _, names, values in TRAPS:
-        if name in names and (values(value) if callable(values) else json.dumps(value) in map(json.dumps, values)):
+        if name in names and (
+            values(value) if callable(values) else json.dumps(value) in map(json.dumps, values)
+        ):
             return True
     return False
+
+
+PARTNERS: dict[str, tuple[str, Any]] = {
+    "ha_proxy_server": ("ha_proxy_source_address", "10.0.0.9"),
+    "ha_proxy_source_address": ("ha_proxy_server", "10.0.0.9:1080"),
+    "socks5_proxy_server": ("socks5_proxy_source_address", "10.0.0.9"),
+    "socks5_proxy_source_address": ("socks5_proxy_server", "10.0.0.9:1080"),
+    "socks5_proxy_username": ("socks5_proxy_password", {"secret": "proxy"}),
+    "socks5_proxy_password": ("socks5_proxy_username", "mail"),
+}
 
 
 def of(constructor: str) -> list[dict[str, Any]]:
@@ -60,17 +91,12 @@ def of(constructor: str) -> list[dict[str, Any]]:
 def whole(line: dict[str, Any], value: Any) -> dict[str, Any]:
     """A record with this value that is complete but for it: partners of paired options, and the name."""
     constructor, option = line["constructor"], line["option"]
-    record: dict[str, Any] = {} if constructor not in {"make_egress_source", "make_egress_pool"} else {"name": "a"}
-    for one, other, partner in (
-        ("ha_proxy_server", "ha_proxy_source_address", "10.0.0.9"),
-        ("ha_proxy_source_address", "ha_proxy_server", "10.0.0.9:1080"),
-        ("socks5_proxy_server", "socks5_proxy_source_address", "10.0.0.9"),
-        ("socks5_proxy_source_address", "socks5_proxy_server", "10.0.0.9:1080"),
-        ("socks5_proxy_username", "socks5_proxy_password", {"secret": "proxy"}),
-        ("socks5_proxy_password", "socks5_proxy_username", "mail"),
-    ):
-        if constructor == "make_egress_source" and option == one:
-            record[other] = partner
+    record: dict[str, Any] = (
+        {} if constructor not in {"make_egress_source", "make_egress_pool"} else {"name": "a"}
+    )
+    if constructor == "make_egress_source" and option in PARTNERS:
+        other, partner = PARTNERS[option]
+        record[other] = partner
     if value == {} and (constructor.removeprefix("make_"), option) in LISTS:
         value = []  # an empty Lua table is both
     return {**record, option: value}
@@ -92,7 +118,9 @@ async def refused(db: asyncpg.Connection, line: dict[str, Any], values: list[Any
 async def test_what_kumod_refuses_is_refused(db, constructor):
     for line in of(constructor):
         answers = await refused(db, line, line["rejected"])
-        assert [value for value, no in zip(line["rejected"], answers, strict=True) if not no] == [], line["option"]
+        assert [value for value, no in zip(line["rejected"], answers, strict=True) if not no] == [], line[
+            "option"
+        ]
 
 
 @pytest.mark.parametrize("constructor", CONSTRUCTORS)
@@ -113,21 +141,27 @@ async def test_options_that_kumod_does_not_know_are_refused(db):
 
 async def test_every_option_of_kumods_constructors_is_in_the_catalogue_and_no_other(db):
     ours = {"relay_from_authz", "name", "require_authz", "overall_max_message_rate"}
-    rows = await db.fetch("select object, name from policy.option where name not like '%.%' and name <> all ($1)", list(ours))
+    rows = await db.fetch(
+        "select object, name from policy.option where name not like '%.%' and name <> all ($1)", list(ours)
+    )
     assert {(row["object"], row["name"]) for row in rows} == {
         (line["constructor"].removeprefix("make_"), line["option"]) for line in KNOWN
     }
 
 
 async def problems(db: asyncpg.Connection, kind: str, record: Any) -> list[str]:
-    rows = await db.fetch("select problem from policy.problems($1, $2::jsonb) order by 1", kind, json.dumps(record))
+    rows = await db.fetch(
+        "select problem from policy.problems($1, $2::jsonb) order by 1", kind, json.dumps(record)
+    )
     return [row["problem"] for row in rows]
 
 
 async def test_a_sentence_names_value_and_what_is_allowed(db):
     assert await problems(db, "queue_config", {"retry_interval": "5 fortnights"}) == [
-        'retry_interval is "5 fortnights"; allowed is at least one second: a number such as 300,'
-        ' or text such as "90s", "5m", "1h 30m", "2 days".'
+        (
+            'retry_interval is "5 fortnights"; allowed is at least one second: a number such as 300,'
+            ' or text such as "90s", "5m", "1h 30m", "2 days".'
+        )
     ]
 
 
@@ -140,8 +174,10 @@ async def test_the_nearest_name_is_suggested(db):
 
 async def test_half_a_proxy_is_refused(db):
     assert await problems(db, "egress_source", {"name": "a", "ha_proxy_server": "10.0.0.1:25"}) == [
-        "ha_proxy_server is set without ha_proxy_source_address;"
-        " KumoMTA then ignores the proxy and connects directly: set both or neither."
+        (
+            "ha_proxy_server is set without ha_proxy_source_address;"
+            " KumoMTA then ignores the proxy and connects directly: set both or neither."
+        )
     ]
 
 
@@ -150,7 +186,8 @@ async def test_all_problems_of_a_record_are_said_at_once(db):
 
 
 async def test_what_is_no_object_is_refused(db):
-    for record in ([], "x", 5, None):
+    records: list[Any] = [[], "x", 5, None]
+    for record in records:
         assert len(await problems(db, "queue_config", record)) == 1
 
 

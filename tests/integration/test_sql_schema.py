@@ -50,7 +50,9 @@ async def shape(db: asyncpg.Connection) -> list[tuple[str, str, str]]:
 async def test_schema_sql_is_the_sum_of_the_migrations(db, dsn):
     migrated = await shape(db)
     assert len(migrated) > 300
-    await db.execute("create database from_schema_sql_" + (name := await db.fetchval("select md5(current_database())")))
+    await db.execute(
+        "create database from_schema_sql_" + (name := await db.fetchval("select md5(current_database())"))
+    )
     other = await asyncpg.connect(dsn, database=f"from_schema_sql_{name}")
     try:
         await other.execute((SQL / "schema.sql").read_text(encoding="utf-8"))
@@ -61,7 +63,9 @@ async def test_schema_sql_is_the_sum_of_the_migrations(db, dsn):
 
 
 def test_the_generated_files_are_what_the_generator_writes():
-    run = subprocess.run([sys.executable, SQL / "generate.py", "--check"], capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        [sys.executable, SQL / "generate.py", "--check"], capture_output=True, text=True, check=False
+    )
     assert (run.returncode, run.stderr) == (0, "")
 
 
@@ -124,7 +128,9 @@ async def test_documents_are_found_by_index_lookups(db):
     views = [row[0] for row in await db.fetch("select viewname from pg_views where schemaname = 'policy'")]
     assert len(views) == 7
     for view in views:
-        plan = await db.fetch(f"explain select tag, body from policy.{view} where tag = any (array['a', 'b'])")
+        plan = await db.fetch(
+            f"explain select tag, body from policy.{view} where tag = any (array['a', 'b'])"
+        )
         text = "\n".join(row[0] for row in plan)
         if view != "queue_settings_document":
             assert "Seq Scan" not in text, text
