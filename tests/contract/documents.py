@@ -4,10 +4,10 @@ The documents that a policy is in policyd's tables, by tag: what an import of it
 
 from collections.abc import Iterator, Mapping
 
+from tests.contract.questions import plain_listener_domain
 from tests.contract.reference import listener_domains, queue, sources
 from tests.contract.reference.files import Fields, Policy, merged_deep, table
 
-IGNORED_BY_LISTENERS = {"ttl"}
 COLUMNS_OF_A_QUEUE = ("egress_pool", "routing_domain")
 COLUMNS_OF_A_TENANT = ("egress_pool", "require_authz", "overall_max_message_rate")
 
@@ -30,8 +30,7 @@ def tag(kind: str, *parts: str) -> str:
 def _listener_domains(policy: Policy) -> Iterator[tuple[str, Fields]]:
     for listener, domains in listener_domains.merged(policy["listener_domains"]).items():
         for domain, fields in domains.items():
-            kept = {name: value for name, value in fields.items() if name not in IGNORED_BY_LISTENERS}
-            yield tag("listener_domain", listener, domain), kept
+            yield tag("listener_domain", listener, domain), plain_listener_domain(fields)
 
 
 def _sources(policy: Policy) -> Iterator[tuple[str, Fields]]:

@@ -82,6 +82,7 @@ _queue_options: dict[str, st.SearchStrategy[Any]] = {
     "protocol": st.sampled_from([
         {"smtp": {"mx_list": ["mx1.a", "mx2.a:2525"]}},
         {"smtp": {"mx_list": ["mx3.a"]}},
+        {"maildir_path": "/var/spool/mail"},
         {"smtp": {"mx_list": [{"name": "mx.b", "addr": "10.0.0.1:25"}]}},
     ]),
     "shrink_policy": st.sampled_from([
@@ -179,14 +180,8 @@ def policies(draw: st.DrawFn) -> Policy:
 
 def questions_about(policy: Policy) -> st.SearchStrategy[Question]:
     """Questions of every kind, most of them near to what the files say."""
-    domains = {
-        key
-        for file in policy["listener_domains"]
-        for part in (file, *file.get("listener", {}).values())
-        for key in part
-        if key != "listener"
-    }
-    places = [place for file in policy["queues"] for place in _places(file.get("queue", {}))]
+    domains = {key for file in policy["listener_domains"] for key in _domains(file)}
+    places = [place for file in policy["queues"] for place in _places(file)]
     queues = {domain for domain, _, _ in places}
     return st.one_of(
         _question("listener_domain", domain=names_near(domains), listener=st.sampled_from(LISTENERS)),
@@ -210,9 +205,15 @@ def questions_about(policy: Policy) -> st.SearchStrategy[Question]:
 Place = tuple[str, str | None, str | None]
 
 
-def _places(queues: dict[str, Fields]) -> Iterator[Place]:
+def _domains(file: File) -> Iterator[str]:
+    """What a file of listener domains has entries for."""
+    yield from (key for key in file if key != "listener")
+    yield from (key for domains in file.get("listener", {}).values() for key in domains)
+
+
+def _places(file: File) -> Iterator[Place]:
     """Where a file says something of a domain, a tenant in it, a campaign in that."""
-    for domain, fields in queues.items():
+    for domain, fields in file.get("queue", {}).items():
         yield domain, None, None
         for tenant, inside in _sections(fields):
             yield domain, tenant, None

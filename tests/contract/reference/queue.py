@@ -113,8 +113,9 @@ def with_a_default(queues: Fields) -> Fields:
     The domains as policyd has them: `default` always exists, and where no file says it, it says what `*` says of itself.
 
     To KumoMTA it is the answer of the domain map for the name `default`, which is `*` where nothing else is in the way.
+    Tenants inside it answer in KumoMTA only for mail to a domain that is called `default`: policyd leaves them out.
     """
-    return {"default": _own(table(queues.get("*"))), **queues}
+    return {**queues, "default": _own(table(queues.get("default", queues.get("*"))))}
 
 
 def _entry(queues: Fields, name: str, variant: Variant) -> Fields:
