@@ -140,7 +140,7 @@ def _create(stack: AsyncExitStack, config: Config, *observers: Observer) -> _Ser
         router=Router(create_routes(answering, version=__version__)),
         observe=observe,
     )
-    admin = Admin(feed=feed, bearers=bearers, metrics=metrics.render)
+    admin = Admin(feed=feed, bearers=bearers, lookups=lookups, read=answering.read, metrics=metrics.render)
     return _Service(feed=feed, batch=batch, listener=listener, admin=admin, observe=observe)
 
 

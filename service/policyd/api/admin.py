@@ -1,16 +1,22 @@
 """The admin listener: liveness, readiness, metrics; for people, Prometheus and load balancers."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
+import orjson
 from aiohttp import web
 
-from policyd.api.asked import peer_of
+from policyd.api.asked import Target, peer_of
 from policyd.api.bearers import Bearers, require
 from policyd.api.problems import problem_response
 from policyd.errors import PolicydError
 from policyd.live.feed import Feed
+from policyd.live.lookups import Lookups
+from policyd.policy.explaining import explanation
+from policyd.policy.lookup import Lookup
 
+RequestHandler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -20,6 +26,8 @@ class Admin:
 
     feed: Feed
     bearers: Bearers
+    lookups: Lookups
+    read: Callable[[Target], Lookup]
     metrics: Callable[[], bytes]
 
     async def livez(self, request: web.Request) -> web.StreamResponse:
@@ -32,14 +40,7 @@ class Admin:
         ready = self.feed.known is not None and not self.feed.is_stopping
         body: dict[str, object] = {"ready": ready}
         if "verbose" in request.query:
-            try:
-                require(
-                    await self.bearers.identify(request.headers.get("Authorization")),
-                    "admin",
-                    peer_of(request),
-                )
-            except PolicydError as error:
-                return problem_response(error)
+            await self._admit(request)
             known = self.feed.known
             body |= {
                 "current": self.feed.current,
@@ -53,15 +54,37 @@ class Admin:
         del request
         return web.Response(body=self.metrics(), headers={"Content-Type": _METRICS_TYPE})
 
+    async def explain(self, request: web.Request) -> web.StreamResponse:
+        """Why a lookup is answered as it is: `/explain` before the lookup's own path."""
+        await self._admit(request)
+        lookup = self.read(Target.parse(request.raw_path.removeprefix("/explain")))
+        return web.Response(
+            body=orjson.dumps(explanation(lookup.path, await self.lookups.explain(lookup))),
+            content_type="application/json",
+        )
+
+    async def _admit(self, request: web.Request) -> None:
+        bearer = await self.bearers.identify(request.headers.get("Authorization"))
+        require(bearer, "admin", peer_of(request))
+
+
+@web.middleware
+async def _problems(request: web.Request, handler: RequestHandler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except PolicydError as error:
+        return problem_response(error)
+
 
 def create_admin(admin: Admin) -> web.Application:
     """The admin listener's application."""
-    application = web.Application()
+    application = web.Application(middlewares=[_problems])
     application.add_routes(
         [
             web.get("/livez", admin.livez),
             web.get("/readyz", admin.readyz),
             web.get("/metrics", admin.show_metrics),
+            web.get("/explain/{lookup:.*}", admin.explain),
         ]
     )
     return application

@@ -16,7 +16,7 @@ from policyd.live.history import History
 from policyd.live.lookups import Lookups, Served
 from policyd.observe.events import NodeReported, Observer
 from policyd.policy.kinds import DOCUMENT_KINDS
-from policyd.policy.lookup import Kind
+from policyd.policy.lookup import Kind, Lookup
 from policyd.policy.node import NodeReport
 from policyd.policy.position import Position
 
@@ -40,8 +40,7 @@ class Answering:
 
     async def lookup(self, asked: Asked) -> web.StreamResponse:
         """One answer: 200 or 404 with the envelope and its label."""
-        kind = self.kinds[asked.target.segments[0]]
-        served = await self._serve(kind, asked.target)
+        served = await self.lookups.answer(self.read(asked.target))
         return web.Response(
             status=200 if served.answer.found else 404,
             body=served.answer.body,
@@ -113,18 +112,18 @@ class Answering:
         self.observe(NodeReported(node=report.node_id, applied=report.applied))
         return web.Response(status=204, headers={POSITION_HEADER: str(self.history.position())})
 
-    async def _serve(self, kind: Kind, target: Target) -> Served:
-        key = target.segments[1] if kind.key is not None else None
-        return await self.lookups.answer(kind.read(key, target.query))
+    def read(self, target: Target) -> Lookup:
+        """The lookup at *target*; RequestRefused when no kind is asked for there."""
+        kind = self.kinds.get(target.segments[0])
+        if kind is None or len(target.segments) != (1 if kind.key is None else 2):
+            raise RequestRefused(NO_ROUTE, "this path is not a lookup; /openapi.json says which are")
+        return kind.read(target.segments[1] if kind.key is not None else None, target.query)
 
     async def _serve_path(self, path: str, bearer: Bearer, peer: str) -> Served | PolicydError:
         try:
-            target = Target.parse(path)
-            kind = self.kinds.get(target.segments[0])
-            if kind is None or len(target.segments) != (1 if kind.key is None else 2):
-                raise RequestRefused(NO_ROUTE, f"{path[:80]!r} is not a lookup")
+            lookup = self.read(Target.parse(path))
             require(bearer, "lookup", peer)
-            return await self._serve(kind, target)
+            return await self.lookups.answer(lookup)
         except PolicydError as error:
             return error
 

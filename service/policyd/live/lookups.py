@@ -135,6 +135,15 @@ class Lookups:
             if await self._is_followed(resolved.position) and history == self._feed.history:
                 return resolved
 
+    async def explain(self, lookup: Lookup) -> Resolved:
+        """How *lookup* is resolved at this moment, read anew; for people, not for kumod."""
+        if not self._feed.current:
+            raise DatabaseUnavailable(
+                "PostgreSQL cannot be asked at the moment, and an old explanation would mislead"
+            )
+        kind = self._kinds[lookup.kind]
+        return await self.resolve_in_time(lambda: kind.resolve(lookup, time.time()))
+
     async def resolve_in_time(self, start: Callable[[], Resolver]) -> Resolved:
         """`resolve` within the configured deadline; DatabaseUnavailable after it."""
         async with self._deadline():

@@ -22,6 +22,8 @@ class Resolved:
 
     resolution: Resolution
     tags: tuple[str, ...]
+    present: frozenset[str]
+    """Those of the tags whose documents exist."""
     position: Position
 
 
@@ -56,7 +58,12 @@ class Resolving:
             try:
                 self._waiting = self._resolver.send(self._see(self._waiting))
             except StopIteration as finished:
-                return Resolved(resolution=finished.value, tags=tuple(self._tags), position=position)
+                return Resolved(
+                    resolution=finished.value,
+                    tags=tuple(self._tags),
+                    present=frozenset(tag for tag in self._tags if self._documents[tag] is not None),
+                    position=position,
+                )
         self._asked.update(dict.fromkeys(self._waiting.tags))
         missing = tuple(tag for tag in self._waiting.tags if tag not in self._documents)
         self.wanted = tuple(self._asked) if restarted else missing
