@@ -41,21 +41,16 @@ async def import_rows(
     connection: Connection, transfer: Transfer, *, dry_run: bool, actor: str | None, reason: str
 ) -> ImportReport:
     """Stores what the files come to, and reports it. Raises `PolicyInvalid` with everything that stands against it."""
-    transaction = connection.transaction()
-    await transaction.start()
-    async with store.warnings_of(connection) as warnings:
-        try:
-            await store.begin_change(connection, actor=actor, reason=reason)
-            await _check(connection, transfer)
-            wanted, base_notes = await _without_present_bases(connection, transfer.rows)
-            await store.write_rows(connection, _by_table(wanted))
-            if transfer.host_address is not None:
-                await store.allow_host_address(connection)
-            changes = await store.changes_so_far(connection)
-        except BaseException:
-            await transaction.rollback()
-            raise
-        await (transaction.rollback() if dry_run else transaction.commit())
+    async with (
+        store.warnings_of(connection) as warnings,
+        store.one_change(connection, actor=actor, reason=reason, keep=not dry_run),
+    ):
+        await _check(connection, transfer)
+        wanted, base_notes = await _without_present_bases(connection, transfer.rows)
+        await store.write_rows(connection, _by_table(wanted))
+        if transfer.host_address is not None:
+            await store.allow_host_address(connection)
+        changes = await store.changes_so_far(connection)
     if not dry_run:
         await store.analyze(connection, {change.table for change in changes})
     host_address = [] if transfer.host_address is None else [transfer.host_address]

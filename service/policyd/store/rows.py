@@ -162,12 +162,23 @@ class RowChange:
     new: dict[str, Json] | None
 
 
-async def begin_change(connection: Connection, *, actor: str | None, reason: str) -> None:
-    """Says for the rest of the transaction who changes policy and why, mass changes included."""
+@asynccontextmanager
+async def one_change(
+    connection: Connection, *, actor: str | None, reason: str, keep: bool
+) -> AsyncIterator[None]:
+    """A transaction that says who changes policy and why, mass changes included; rolled back unless it is to be kept."""
     settings = {"policy.actor": actor or "", "policy.reason": reason, "policy.allow_mass_change": reason}
+    transaction = connection.transaction()
     with translated():
-        for name, value in settings.items():
-            await connection.execute("select set_config($1, $2, true)", name, value)
+        await transaction.start()
+        try:
+            for name, value in settings.items():
+                await connection.execute("select set_config($1, $2, true)", name, value)
+            yield
+        except BaseException:
+            await transaction.rollback()
+            raise
+        await (transaction.commit() if keep else transaction.rollback())
 
 
 async def judge(connection: Connection, records: Iterable[tuple[str, Record]]) -> list[Fault]:
@@ -223,7 +234,7 @@ async def changes_so_far(connection: Connection) -> list[RowChange]:
             revision=row["revision"],
             table=row["table"],
             op=row["op"],
-            key=json.loads(row["key"]),
+            key=_ordered(row["table"], json.loads(row["key"])),
             old=None if row["old"] is None else json.loads(row["old"]),
             new=None if row["new"] is None else json.loads(row["new"]),
         )
@@ -254,6 +265,12 @@ async def warnings_of(connection: Connection) -> AsyncIterator[list[str]]:
         yield raised
     finally:
         connection.remove_log_listener(hear)
+
+
+def _ordered(table: str, key: dict[str, Json]) -> dict[str, Json]:
+    """The key in its table's order, which jsonb forgets."""
+    columns = next((each.key for each in TABLES if each.name == table), tuple(key))
+    return {column: key[column] for column in columns}
 
 
 def _array(records: Sequence[Record]) -> str:

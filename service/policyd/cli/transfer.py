@@ -1,0 +1,95 @@
+"""`policyd import`: KumoMTA's own helper files into the database."""
+
+import asyncio
+import getpass
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import click
+
+from policyd.cli.import_report import report_lines
+from policyd.config import Config
+from policyd.config_loader import Loaded, load
+from policyd.errors import DatabaseUnavailable
+from policyd.operate.helper_files import read_paths
+from policyd.operate.importing import ImportReport, import_rows
+from policyd.store.embedded import running_dsn
+from policyd.store.pool import Connection, close, connect
+from policyd.transfer.reading import Transfer
+
+
+@click.command("import")
+@click.argument("paths", metavar="PATH…", nargs=-1, required=True)
+@click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
+@click.option(
+    "--node-group",
+    metavar="NAME",
+    help="Sources and pools as this group of nodes has them, not as all nodes do.",
+)
+@click.option(
+    "--listener-name",
+    "listener_names",
+    metavar="IP:PORT=NAME",
+    multiple=True,
+    help="Call a listener of the files by the name in its meta (policyd_listener).",
+)
+@click.option("--reason", metavar="TEXT", help="Why, for the history; by default the files' names.")
+@click.option("--all", "everything", is_flag=True, help="Show every note and every row.")
+@click.pass_context
+def import_files(
+    context: click.Context,
+    *,
+    paths: Sequence[str],
+    dry_run: bool,
+    node_group: str | None,
+    listener_names: Sequence[str],
+    reason: str | None,
+    everything: bool,
+) -> None:
+    """
+    Import KumoMTA's helper files: listener_domains, sources, queues.
+
+    A PATH is a TOML file, a JSON file (comments allowed), or a directory of such files, which are taken by name. What a
+    file is for is told by its content and name; where that is not enough, say KIND=PATH. Several files of a kind are
+    merged in the order given, as KumoMTA merges them.
+
+    Everything is imported in one transaction, or nothing, with all that is wrong said at once. Rows that are not in
+    the files stay.
+    """
+    come_to = read_paths(paths, node_group=node_group, listener_names=_pairs(listener_names))
+    why = reason or f"import of {', '.join(paths)}"
+    report = asyncio.run(_import(_config(context), come_to, dry_run=dry_run, reason=why))
+    for line in report_lines(report, come_to, everything=everything):
+        click.echo(line)
+
+
+def _pairs(written: Sequence[str]) -> dict[str, str]:
+    pairs = [each.rpartition("=") for each in written]
+    if any(not address or not name for address, _, name in pairs):
+        raise click.BadParameter("write IP:PORT=NAME", param_hint="--listener-name")
+    return {address: name for address, _, name in pairs}
+
+
+def _config(context: click.Context) -> Config:
+    loaded = context.find_object(Loaded) or load(environ=os.environ)
+    return loaded.config
+
+
+async def _import(config: Config, come_to: Transfer, *, dry_run: bool, reason: str) -> ImportReport:
+    async with _database(config) as connection:
+        return await import_rows(connection, come_to, dry_run=dry_run, actor=getpass.getuser(), reason=reason)
+
+
+@asynccontextmanager
+async def _database(config: Config) -> AsyncIterator[Connection]:
+    dsn = config.database.dsn or running_dsn(config.embedded)
+    if dsn is None:
+        raise DatabaseUnavailable("policyd's own PostgreSQL is not running", hint="start it: policyd up")
+    # An import of a million rows is one statement.
+    connection = await connect(replace(config.database, dsn=dsn), purpose="import", statement_timeout=0)
+    try:
+        yield connection
+    finally:
+        await close(connection)
