@@ -99,5 +99,5 @@ def _unescape(text: str) -> str:
         raise RequestRefused(BAD_REQUEST, "the request's path holds a broken %-escape")
     try:
         return unquote_to_bytes(text).decode()
-    except UnicodeDecodeError:
+    except UnicodeError:
         raise RequestRefused(BAD_REQUEST, "the request's path is not UTF-8") from None

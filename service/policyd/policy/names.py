@@ -7,6 +7,7 @@ import idna
 
 _LABEL = re.compile(r"[a-z0-9_-]{1,63}")
 _LONGEST_DOMAIN = 253  # RFC 1035, without the root
+_DOTS = str.maketrans("\u3002\uff0e\uff61", "...")  # what IDNA takes for one
 
 
 def normalise_domain(asked: str) -> str:
@@ -14,12 +15,13 @@ def normalise_domain(asked: str) -> str:
     *asked* in lower-case A-labels without a trailing dot.
 
     What cannot be such a name (`[192.0.2.1]`, the null sender's empty name) comes back lower-cased: it matches no
-    row of its own, but `*` still covers it. `_` is kept, because mail is sent to such names.
+    row of its own, but `*` still covers it. `_` is kept, because mail is sent to such names. What comes back is
+    its own normal form: cached answers are found by it.
     """
-    name = asked.lower().removesuffix(".")
-    if name.isascii():
-        return name
-    return ".".join(_a_label(label) for label in name.replace("\u3002", ".").split("."))
+    name = asked.lower()
+    if not name.isascii():
+        name = ".".join(_a_label(label) for label in name.translate(_DOTS).split("."))
+    return name if name.endswith("..") else name.removesuffix(".")
 
 
 def domain_chain(name: str) -> Iterator[str]:
@@ -50,6 +52,7 @@ def _a_label(label: str) -> str:
     if label.isascii():
         return label
     try:
-        return idna.encode(label, uts46=True).decode()
+        encoded = idna.encode(label, uts46=True).decode()
     except (idna.IDNAError, UnicodeError):
         return label
+    return label if "." in encoded else encoded
