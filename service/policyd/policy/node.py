@@ -10,7 +10,9 @@ from policyd.policy.position import Position
 
 _NODE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _KEYS = ("applied", "group", "kumomta_version", "client_version", "counts", "error")
-_LONGEST_TEXT = 1_000
+_NAME = "1 to 64 letters, digits, dots, underscores and hyphens"
+_LONGEST_VERSION = 64
+_LONGEST_ERROR = 1_000
 _MOST_COUNTS = 100
 
 
@@ -30,9 +32,7 @@ class NodeReport:
     def parse(cls, node_id: str, body: Any) -> "NodeReport":
         """The report in a request's JSON *body*; LookupInvalid names what is wrong."""
         if not _NODE_ID.fullmatch(node_id):
-            raise _invalid(
-                "id", f"is {node_id[:80]!r}", "1 to 64 letters, digits, dots, underscores and hyphens"
-            )
+            raise _invalid("id", f"is {node_id[:80]!r}", _NAME)
         if not isinstance(body, dict):
             raise _invalid("body", "is not an object", "a JSON object")
         for key in body:
@@ -41,11 +41,11 @@ class NodeReport:
         return cls(
             node_id=node_id,
             applied=_position(body.get("applied")),
-            group=_text(body, "group"),
-            kumomta_version=_text(body, "kumomta_version"),
-            client_version=_text(body, "client_version"),
+            group=_group(body.get("group")),
+            kumomta_version=_text(body, "kumomta_version", _LONGEST_VERSION),
+            client_version=_text(body, "client_version", _LONGEST_VERSION),
             counts=_counts(body.get("counts", {})),
-            error=_text(body, "error"),
+            error=_text(body, "error", _LONGEST_ERROR),
         )
 
 
@@ -53,17 +53,23 @@ def _position(written: Any) -> Position | None:
     if written is None:
         return None
     try:
-        return Position.parse(written)
-    except (TypeError, ValueError) as error:
+        return Position.parse(written if isinstance(written, str) else "")
+    except ValueError as error:
         raise _invalid("applied", "cannot be read", str(error)) from None
 
 
-def _text(body: Mapping[str, Any], key: str) -> str | None:
+def _group(value: Any) -> str | None:
+    if value is not None and not (isinstance(value, str) and _NODE_ID.fullmatch(value)):
+        raise _invalid("group", "is not the name of a node group", _NAME)
+    return value
+
+
+def _text(body: Mapping[str, Any], key: str, longest: int) -> str | None:
     value = body.get(key)
     if value is None:
         return None
-    if not isinstance(value, str) or len(value) > _LONGEST_TEXT or "\x00" in value:
-        raise _invalid(key, "is not such a text", f"text of at most {_LONGEST_TEXT} characters without NUL")
+    if not isinstance(value, str) or len(value) > longest or "\x00" in value:
+        raise _invalid(key, "is not such a text", f"text of at most {longest} characters without NUL")
     return value
 
 
