@@ -16,9 +16,9 @@ from policyd.policy.position import Position
 
 # As aiohttp hands it over: bytes that are no UTF-8 come as surrogates.
 WIRE = st.binary(max_size=60).map(lambda raw: raw.decode("utf-8", "surrogateescape")) | st.text(
-    alphabet=string.printable + "äß。．｡İΣ\u200d\x00\udcff", max_size=60
+    alphabet=string.printable + "äß。\uff0e｡İΣ\u200d\x00\udcff", max_size=60
 )
-NAMES = st.text(alphabet="ab.*_-%/:@&=+?# ÄßİΣσς。．｡…⒈ａ\u0301\u200d\u00ad", max_size=20) | st.text(
+NAMES = st.text(alphabet="ab.*_-%/:@&=+?# ÄßİΣσς。\uff0e｡…⒈ａ\u0301\u200d\u00ad", max_size=20) | st.text(
     max_size=20
 )
 JSON = st.recursive(
@@ -49,7 +49,21 @@ def test_the_canonical_path_of_a_lookup_is_read_as_the_same_lookup(kind: Kind, d
 
 @pytest.mark.parametrize(
     "name",
-    ["a..", "..", ".", "a。", "a．", "ä｡", "a．.", "⒈", "ＥＸＡＭＰＬＥ.com", "xn--", "İ", "ΑΣ.ΑΣ", "*.Ä."],
+    [
+        "a..",
+        "..",
+        ".",
+        "a。",
+        "a\uff0e",
+        "ä｡",
+        "a\uff0e.",
+        "⒈",
+        "\uff25xample.com",
+        "xn--",
+        "İ",
+        "ΑΣ.ΑΣ",
+        "*.Ä.",
+    ],
 )
 def test_a_domain_written_in_any_way_has_one_canonical_path(name: str) -> None:
     _assert_is_a_fixpoint(next(kind for kind in KINDS if kind.name == "queue"), name, [])
@@ -66,7 +80,7 @@ def _assert_is_a_fixpoint(kind: Kind, key: str | None, parameters: list[tuple[st
     assert again == lookup
 
 
-@given(name=st.text(alphabet="ab.*_-ÄßΣ。．｡[]:", max_size=30))
+@given(name=st.text(alphabet="ab.*_-ÄßΣ。\uff0e｡[]:", max_size=30))
 def test_what_a_name_is_looked_for_as_are_row_names_with_the_catch_all_last(name: str) -> None:
     *rows, last = domain_chain(normalise_domain(name))
     assert last == "*"
