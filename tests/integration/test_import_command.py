@@ -8,18 +8,16 @@ import pytest
 from click.testing import CliRunner, Result
 
 from policyd.cli.transfer import import_files
-from policyd.config import Config, DatabaseConfig
-from policyd.config_loader import Loaded
-from policyd.errors import DatabaseUnavailable, PolicyInvalid
+from policyd.errors import ConfigError, PolicyInvalid
 
 ROOT = Path(__file__).parents[2]
 
 
 async def run(dsn: str, *arguments: str | Path) -> Result:
-    loaded = Loaded(config=Config(database=DatabaseConfig(dsn=dsn)), origins={})
-
     def invoke() -> Result:
-        return CliRunner().invoke(import_files, [str(each) for each in arguments], obj=loaded)
+        return CliRunner().invoke(
+            import_files, [f"--set=database.dsn={dsn}", *(str(each) for each in arguments)]
+        )
 
     return await asyncio.to_thread(invoke)  # the command has a loop of its own
 
@@ -99,10 +97,8 @@ async def test_a_listener_is_given_its_name(dsn: str, tmp_path: Path, db: asyncp
     assert "IP:PORT=NAME" in (await run(dsn, "--listener-name", "mx", path)).output
 
 
-async def test_without_a_database_it_says_what_to_start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("POLICYD_EMBEDDED_STATE", str(tmp_path))
-    result = await asyncio.to_thread(CliRunner().invoke, import_files, [str(ROOT / "deploy/example")])
-    assert isinstance(result.exception, DatabaseUnavailable)
-    assert result.exception.hint == "start it: policyd up"
+async def test_without_a_database_it_says_what_to_start(tmp_path: Path) -> None:
+    arguments = [f"--state={tmp_path}", str(ROOT / "deploy/example")]
+    result = await asyncio.to_thread(CliRunner().invoke, import_files, arguments)
+    assert isinstance(result.exception, ConfigError)
+    assert "policyd up" in (result.exception.hint or "")

@@ -1,23 +1,15 @@
 """`policyd import`: KumoMTA's own helper files into the database."""
 
-import asyncio
-import getpass
-import os
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from collections.abc import Sequence
 
 import click
 
+from policyd.cli.configured import configured
+from policyd.cli.connecting import person, run, whoever_this_is
 from policyd.cli.import_report import report_lines
-from policyd.config import Config
-from policyd.config_loader import Loaded, load
-from policyd.errors import DatabaseUnavailable
+from policyd.config_loader import Loaded
 from policyd.operate.helper_files import read_paths
 from policyd.operate.importing import ImportReport, import_rows
-from policyd.store.embedded import running_dsn
-from policyd.store.pool import Connection, close, connect
-from policyd.transfer.reading import Transfer
 
 
 @click.command("import")
@@ -37,9 +29,9 @@ from policyd.transfer.reading import Transfer
 )
 @click.option("--reason", metavar="TEXT", help="Why, for the history; by default the files' names.")
 @click.option("--all", "everything", is_flag=True, help="Show every note and every row.")
-@click.pass_context
+@configured
 def import_files(
-    context: click.Context,
+    loaded: Loaded,
     *,
     paths: Sequence[str],
     dry_run: bool,
@@ -60,8 +52,14 @@ def import_files(
     """
     come_to = read_paths(paths, node_group=node_group, listener_names=_pairs(listener_names))
     why = reason or f"import of {', '.join(paths)}"
-    report = asyncio.run(_import(_config(context), come_to, dry_run=dry_run, reason=why))
-    for line in report_lines(report, come_to, everything=everything):
+
+    async def work() -> ImportReport:
+        async with person(loaded.config, purpose="import") as connection:
+            return await import_rows(
+                connection, come_to, dry_run=dry_run, actor=whoever_this_is(), reason=why
+            )
+
+    for line in report_lines(run(work()), come_to, everything=everything):
         click.echo(line)
 
 
@@ -72,24 +70,4 @@ def _pairs(written: Sequence[str]) -> dict[str, str]:
     return {address: name for address, _, name in pairs}
 
 
-def _config(context: click.Context) -> Config:
-    loaded = context.find_object(Loaded) or load(environ=os.environ)
-    return loaded.config
-
-
-async def _import(config: Config, come_to: Transfer, *, dry_run: bool, reason: str) -> ImportReport:
-    async with _database(config) as connection:
-        return await import_rows(connection, come_to, dry_run=dry_run, actor=getpass.getuser(), reason=reason)
-
-
-@asynccontextmanager
-async def _database(config: Config) -> AsyncIterator[Connection]:
-    dsn = config.database.dsn or running_dsn(config.embedded)
-    if dsn is None:
-        raise DatabaseUnavailable("policyd's own PostgreSQL is not running", hint="start it: policyd up")
-    # An import of a million rows is one statement.
-    connection = await connect(replace(config.database, dsn=dsn), purpose="import", statement_timeout=0)
-    try:
-        yield connection
-    finally:
-        await close(connection)
+COMMANDS = (import_files,)

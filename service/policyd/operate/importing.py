@@ -8,6 +8,7 @@ from typing import Literal
 from policyd.errors import PolicyInvalid
 from policyd.errors import Problem as PlacedProblem
 from policyd.store import rows as store
+from policyd.store.notices import notices_of
 from policyd.store.pool import Connection
 from policyd.transfer.findings import Checked, Note, Problem, Row
 from policyd.transfer.reading import Transfer
@@ -41,8 +42,14 @@ async def import_rows(
     connection: Connection, transfer: Transfer, *, dry_run: bool, actor: str | None, reason: str
 ) -> ImportReport:
     """Stores what the files come to, and reports it. Raises `PolicyInvalid` with everything that stands against it."""
+    warnings: list[str] = []
+
+    def hear(severity: str, message: str, hint: str | None) -> None:
+        if severity == "WARNING":
+            warnings.append(f"{message}. {hint}" if hint else message)
+
     async with (
-        store.warnings_of(connection) as warnings,
+        notices_of(connection, hear),
         store.one_change(connection, actor=actor, reason=reason, keep=not dry_run),
     ):
         await _check(connection, transfer)
@@ -79,7 +86,7 @@ async def _check(connection: Connection, transfer: Transfer) -> None:
         in_order = sorted(unique, key=lambda each: (order[each.origin.file], each.origin.line or 0))
         raise PolicyInvalid(
             [PlacedProblem(where=str(each.origin), sentence=each.sentence) for each in in_order],
-            hint="nothing was imported",
+            hint="correct the files and import them again: nothing was imported",
         )
 
 

@@ -250,23 +250,6 @@ async def analyze(connection: Connection, tables: Collection[str]) -> None:
             await connection.execute(f"analyze {names}")
 
 
-@asynccontextmanager
-async def warnings_of(connection: Connection) -> AsyncIterator[list[str]]:
-    """The warnings that the database raises meanwhile, with their hints."""
-    raised: list[str] = []
-
-    def hear(_: object, message: object) -> None:
-        if getattr(message, "severity_en", None) == "WARNING":
-            hint = getattr(message, "hint", None)
-            raised.append(f"{getattr(message, 'message', '')}{f'. {hint}' if hint else ''}")
-
-    connection.add_log_listener(hear)
-    try:
-        yield raised
-    finally:
-        connection.remove_log_listener(hear)
-
-
 def _ordered(table: str, key: dict[str, Json]) -> dict[str, Json]:
     """The key in its table's order, which jsonb forgets."""
     columns = next((each.key for each in TABLES if each.name == table), tuple(key))
