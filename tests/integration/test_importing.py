@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from policyd.errors import PolicyInvalid
+from policyd.errors import PolicydError, PolicyInvalid
 from policyd.operate.importing import Counts, ImportReport, import_rows
 from policyd.store.pool import Connection
 from policyd.transfer.files import HelperFile, read_helper_file
@@ -319,6 +319,21 @@ async def test_a_group_of_nodes_gets_rows_of_its_own_and_missing_base_rows_are_m
     assert made == ["b", "q"]
     again = await run(db, node_group="eu", sources='[source."a"]\nsource_address = "10.1.0.1"\n[pool."p"]')
     assert changed(again) == {"egress_pool_group_entry": Counts(deleted=1)}
+
+
+async def test_an_editor_may_import(db: Connection) -> None:
+    await db.execute("set role policyd_editor")
+    assert (await run(db, **EVERYTHING)).revision is not None
+
+
+async def test_a_restricted_option_is_refused_to_an_editor_with_the_databases_sentence(
+    db: Connection,
+) -> None:
+    await db.execute("set role policyd_editor")
+    with pytest.raises(
+        PolicydError, match=r"policy\.queue, domain 'a\.com': protocol\.maildir_path is restricted"
+    ):
+        await run(db, queues='[queue."a.com".protocol]\nmaildir_path = "/x"')
 
 
 async def test_a_used_sources_new_address_is_warned_of(db: Connection) -> None:

@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from policyd.transfer.files import HelperFile
 from policyd.transfer.findings import Checked, Field, Finding, Json, Note, Origin, Problem, Row, toml_path
-from policyd.transfer.names import Domains, listener_problem
+from policyd.transfer.names import listener_problem, row_domains
 from policyd.transfer.trie import Trie, make_trie
 from policyd.transfer.values import as_list
 
@@ -19,29 +19,36 @@ def read_listener_domains(
     files: Sequence[HelperFile], listener_names: Mapping[str, str]
 ) -> Iterator[Finding]:
     """The rows of `listener_domain`, and everything to be said about them."""
-    entries: dict[Place, Entry] = {}
+    entries: dict[str, dict[str, Entry]] = {}
+    raw: dict[Place, str] = {}
     for file in files:
         for finding in _entries(file):
             if isinstance(finding, Problem | Note):
                 yield finding
-            else:
-                (listener, domain), origin, fields = finding
-                place = listener_names.get(listener, listener), domain
-                _, known = entries.get(place, (origin, {}))
-                entries[place] = origin, {**known, **fields}
+                continue
+            (listener, domain), origin, fields = finding
+            name = listener_names.get(listener, listener)
+            if raw.setdefault((name, domain), listener) != listener:
+                sentence = f"listeners '{listener}' and '{raw[name, domain]}' are both to be called '{name}'"
+                yield Problem(origin=origin, sentence=f"{sentence}, and both have this domain")
+            _, known = entries.setdefault(name, {}).get(domain, (origin, {}))
+            entries[name][domain] = origin, {**known, **fields}
     places: dict[str, dict[str, Origin]] = {}
-    domains: dict[str, Domains] = {}
-    for (listener, written), (origin, fields) in entries.items():
-        if listener not in domains:
-            domains[listener] = Domains("listener domain")
-            yield from listener_problem(listener, origin)
-            yield from _never_matches(listener, origin)
-        for taken in domains[listener].take(written, origin):
-            if isinstance(taken, str):
-                places.setdefault(listener, {})[taken] = origin
-                yield from _row(listener, taken, origin, fields)
-            else:
-                yield taken
+    for listener, domains in entries.items():
+        first, _ = next(iter(domains.values()))
+        yield from listener_problem(listener, first)
+        yield from _never_matches(listener, first)
+        places[listener] = {}
+        for named in row_domains(
+            "listener domain", {domain: origin for domain, (origin, _) in domains.items()}
+        ):
+            if isinstance(named, Problem | Note):
+                yield named
+                continue
+            written, row = named
+            origin, fields = domains[written]
+            places[listener][row] = origin
+            yield from _row(listener, row, origin, fields)
     yield from _trie_notes(places)
 
 

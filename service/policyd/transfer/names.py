@@ -1,7 +1,7 @@
 """What a row can be called: the rules of `sql/0001_names.sql`, so that a name that breaks one is reported where it stands."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from policyd.policy.names import domain_chain, normalise_domain
 from policyd.transfer.findings import Note, Origin, Problem
@@ -18,36 +18,24 @@ def row_domain(written: str) -> str | None:
     return name if next(domain_chain(name)) == name else None
 
 
-class Domains:
-    """The domains of one map on their way into rows: two that become the same name are refused, both named."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._taken: dict[str, tuple[str, Origin]] = {}
-
-    def take(self, written: str, origin: Origin) -> Iterator[str | Problem | Note]:
-        """The row's name, if there is to be a row, and what is to be said about it."""
-        name = row_domain(written)
+def row_domains(what: str, written: Mapping[str, Origin]) -> Iterator[tuple[str, str] | Problem | Note]:
+    """Each domain of one map with its row's name. Two that become one name are refused, and both are named."""
+    taken: dict[str, str] = {}
+    for each, origin in written.items():
+        name = row_domain(each)
         if name is None:
-            yield Problem(
-                origin=origin, sentence=f"'{written}' cannot be the name of a {self._what}: it is no domain"
-            )
-            return
-        if name in self._taken:
-            other, place = self._taken[name]
-            yield Problem(
-                origin=origin,
-                sentence=f"'{written}' and '{other}' ({place}) are the same domain, {name}: keep one of them",
-            )
-            return
-        self._taken[name] = written, origin
-        if name != written:
-            yield Note(
-                topic="normalised",
-                origin=origin,
-                sentence=f"'{written}' becomes '{name}', which is how kumod asks for it",
-            )
-        yield name
+            yield Problem(origin=origin, sentence=f"'{each}' cannot be the name of a {what}: it is no domain")
+            continue
+        if name in taken:
+            other = f"'{taken[name]}' ({written[taken[name]]})"
+            sentence = f"'{each}' and {other} are the same domain, {name}: keep one of them"
+            yield Problem(origin=origin, sentence=sentence)
+            continue
+        taken[name] = each
+        if name != each:
+            sentence = f"'{each}' becomes '{name}', which is how kumod asks for it"
+            yield Note(topic="normalised", origin=origin, sentence=sentence)
+        yield each, name
 
 
 def listener_problem(name: str, origin: Origin) -> Iterator[Problem]:

@@ -10,12 +10,11 @@ from policyd.transfer.findings import (
     HostAddress,
     Json,
     Note,
-    Origin,
     Problem,
     Reference,
     Row,
 )
-from policyd.transfer.names import Domains, queue_part_problem
+from policyd.transfer.names import queue_part_problem, row_domains
 from policyd.transfer.queue_files import Section, Sections, merge_sections
 from policyd.transfer.sources import HOLD_POOL
 from policyd.transfer.trie import make_trie
@@ -39,15 +38,16 @@ def read_queues(files: Sequence[HelperFile]) -> Iterator[Finding]:
         return
     sections: Sections = {}
     yield from merge_sections(files, sections)
+    written = {names[0]: section.origin for (level, names), section in sections.items() if level == "queue"}
     domains: dict[str, str] = {}
-    taken = Domains("queue")
-    for (level, names), section in sections.items():
-        if level == "queue":
-            for found in _queue_domain(taken, names[0], section.origin):
-                if isinstance(found, str):
-                    domains[names[0]] = found
-                else:
-                    yield found
+    for named in row_domains("queue", written):
+        if isinstance(named, Problem | Note):
+            yield named
+        elif named[1] == DEFAULT != named[0]:
+            sentence = f"KumoMTA's default is called '{DEFAULT}', in lower case and without a dot"
+            yield Problem(origin=written[named[0]], sentence=sentence)
+        else:
+            domains[named[0]] = named[1]
     queues = _with_default(sections, domains)
     if (copied := queues.get(("queue", (DEFAULT,)))) and DEFAULT not in domains:
         yield Note(
@@ -67,13 +67,6 @@ def read_queues(files: Sequence[HelperFile]) -> Iterator[Finding]:
                 yield from _queue(level, names, section)
     yield from _host_address(queues)
     yield from _trie_notes(queues, copied=DEFAULT not in domains)
-
-
-def _queue_domain(taken: Domains, written: str, origin: Origin) -> Iterator[str | Problem | Note]:
-    if written != DEFAULT and written.lower() == DEFAULT:
-        yield Problem(origin=origin, sentence=f"KumoMTA's default is called '{DEFAULT}', in lower case")
-    else:
-        yield from taken.take(written, origin)
 
 
 def _with_default(sections: Sections, domains: Mapping[str, str]) -> Sections:

@@ -98,6 +98,25 @@ def test_a_listener_can_be_given_the_operators_own_name() -> None:
     assert rows(found, "listener_domain")[0]["listener"] == "mx"
 
 
+def test_two_listeners_of_one_name_must_not_say_different_things_of_a_domain() -> None:
+    text = """
+    [listener."10.0.0.1:25"."a.com"]
+    relay_to = true
+    [listener."[::1]:25"."a.com"]
+    relay_to = false
+    [listener."[::1]:25"."b.com"]
+    """
+    names = {"10.0.0.1:25": "mx", "[::1]:25": "mx"}
+    (problem,) = problems(transfer(files(listener_domains=text), listener_names=names))
+    assert "listeners '[::1]:25' and '10.0.0.1:25' are both to be called 'mx'" in problem
+
+
+@pytest.mark.parametrize("listener", ["", "a b", "10.0.0.1/25", "x" * 256])
+def test_what_cannot_be_a_listener_is_refused(listener: str) -> None:
+    found = read(listener_domains=f'[listener."{listener}"."a.com"]\nrelay_to = true')
+    assert "cannot be a listener" in problems(found)[0]
+
+
 def test_a_listener_that_no_connection_has_is_noted() -> None:
     (note,) = notes(read(listener_domains='[listener."0.0.0.0:25"."a.com"]\nrelay_to = true'), "surprise")
     assert "0.0.0.0:25" in note.sentence

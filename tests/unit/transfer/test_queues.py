@@ -247,6 +247,7 @@ def test_a_tenants_own_routing_domain_is_left_to_the_check_which_knows_no_such_o
         ("[queue.'a.com']\nrouting_domain = 'a b'", "must be a domain"),
         ("[queue.'a.com']\negress_pool = 'policyd-hold'", "reserved"),
         ("[queue.'Default']\nmax_age = 1", "is called 'default', in lower case"),
+        ("[queue.'default.']\nmax_age = 1", "is called 'default', in lower case"),
         ("[queue.'[10.0.0.1]']\nmax_age = 1", "cannot be the name of a queue"),
         ("[queue.'a.com']\n[queue.'A.com']", "are the same domain, a.com"),
     ],
