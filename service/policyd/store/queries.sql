@@ -136,3 +136,40 @@ select number, name, breaking from policy.migration order by number;
 insert into policy.migration (number, name, breaking) values ($1, $2, $3)
 on conflict (number) do nothing
 returning number;
+
+
+-- insert_token --
+-- A new token, known by the hash of its secret.
+insert into policy.api_token (name, sha256, scopes, networks, domains, expires_at)
+values ($1, $2, $3, $4::text[]::cidr[], $5, $6);
+
+-- delete_token --
+-- Ends a token at once, everywhere.
+delete from policy.api_token where name = $1 returning name;
+
+-- list_tokens --
+-- Every token without its hash.
+select name, scopes, networks::text[] as networks, domains, expires_at, created_at from policy.api_token order by name;
+
+-- is_untouched --
+-- Whether the database holds nothing but what the migrations put there.
+select not exists (select from policy.listener_domain)
+   and not exists (select from policy.egress_source where name <> 'unspecified')
+   and not exists (select from policy.tenant)
+   and not exists (select from policy.queue where domain <> 'default')
+   and not exists (select from policy.api_token);
+
+-- samples --
+-- One name of each kind that a person can try, and how many rows there are.
+select (select domain from policy.listener_domain
+         where listener = '*' and domain !~ '\*'
+         order by domain = 'example.com' desc, domain limit 1) as listener_domain,
+       (select pool from policy.egress_pool_entry group by pool order by count(*) desc, pool limit 1) as egress_pool,
+       (select domain from policy.queue where domain <> 'default' and domain !~ '\*'
+         order by domain = 'gmail.com' desc, domain limit 1) as queue,
+       (select name from policy.tenant order by name limit 1) as tenant,
+       (select count(*) from policy.listener_domain) as listener_domains,
+       (select count(*) from policy.egress_source where name <> 'unspecified') as egress_sources,
+       (select count(*) from policy.egress_pool where name <> 'unspecified') as egress_pools,
+       (select count(*) from policy.tenant) as tenants,
+       (select count(*) from policy.queue) as queues;

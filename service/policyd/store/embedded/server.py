@@ -69,10 +69,22 @@ class Server:
         return _dsn(self.layout, database)
 
     def start(self) -> None:
-        """Start and wait until it answers. From the main thread: it stops when the thread that started it ends."""
+        """Start, and return when it answers. From the main thread: it stops when the thread that started it ends."""
+        position = self.spawn()
+        deadline = time.monotonic() + START_TIMEOUT
+        while not self.is_ready():
+            if self._status() is not None or time.monotonic() > deadline:
+                self.stop()
+                raise EmbeddedUnavailable(
+                    f"PostgreSQL did not start: {_tail(self.layout.log, position)}",
+                    hint=f"its log is {self.layout.log}",
+                )
+            time.sleep(0.01)
+
+    def spawn(self) -> int:
+        """Start without waiting; where in its log this start begins. From the main thread, as `start`."""
         _shorten(self.layout.log)
         with self.layout.log.open("ab") as log:
-            position = log.tell()
             self._process = launch(
                 self._command,
                 account=self._account,
@@ -80,15 +92,15 @@ class Server:
                 cwd=self.layout.data,
                 output=log,
             )
-        deadline = time.monotonic() + START_TIMEOUT
-        while not _is_ready(self.layout.data, self._process.pid):
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
-                raise EmbeddedUnavailable(
-                    f"PostgreSQL did not start: {_tail(self.layout.log, position)}",
-                    hint=f"its log is {self.layout.log}",
-                )
-            time.sleep(0.01)
+            return log.tell()
+
+    def is_ready(self) -> bool:
+        """Whether it accepts connections."""
+        return self._process is not None and _is_ready(self.layout.data, self._process.pid)
+
+    def clear(self) -> None:
+        """Wait for what a server that was killed left behind, so that the next one can start."""
+        leftovers.clear(self.layout.data, socket_directory(self.layout))
 
     def stop(self) -> None:
         """Stop cleanly: sessions are ended, a checkpoint is written."""
@@ -105,12 +117,12 @@ class Server:
 
     async def ended(self) -> int:
         """Exit status, once the server ended without having been told to."""
-        process = self._process
-        if process is None:
-            return 0
-        while (status := process.poll()) is None:  # noqa: ASYNC110
+        while (status := self._status()) is None:  # noqa: ASYNC110
             await asyncio.sleep(0.25)  # a child has no event to wait for that works everywhere
         return status
+
+    def _status(self) -> int | None:
+        return self._process.poll() if self._process else 0
 
 
 @contextlib.contextmanager

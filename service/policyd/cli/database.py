@@ -1,0 +1,97 @@
+"""policyd migrate, policyd sql: the database, as the person who asks."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+
+from policyd.cli.configured import configured
+from policyd.cli.connecting import person, run
+from policyd.cli.showing import counted, show_table
+from policyd.config import Config
+from policyd.config_loader import Loaded
+from policyd.store.migrate import Migration, migrate
+from policyd.store.notices import notices_of
+from policyd.store.people import Result, execute, in_one_transaction_if_possible, split
+from policyd.store.pool import Connection
+
+
+@click.command("migrate")
+@configured
+def migrate_command(loaded: Loaded) -> None:
+    """Bring the database's schema up to what this policyd needs."""
+    run(_migrate(loaded.config))
+
+
+async def _migrate(config: Config) -> None:
+    async with person(config, purpose="migrate") as connection:
+        if not await migrate(connection, report=_report):
+            click.echo("the schema is up to date")
+
+
+def _report(migration: Migration) -> None:
+    click.echo(f"applied {migration.name}")
+
+
+@click.command("sql")
+@click.argument("statements", required=False)
+@click.option(
+    "--file",
+    "script",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True),
+    help="Read the statements from a file; - is standard input.",
+)
+@click.option("--reason", help="Why; kept in the change log.")
+@configured
+def sql(loaded: Loaded, statements: str | None, script: Path | None, reason: str | None) -> None:
+    """
+    Run SQL and print what it gives: policyd sql "select * from policy.tenant"
+
+    Several statements, separated by semicolons, succeed or fail together. Changes are logged as yours.
+    """
+    text = _text(statements, script)
+    with_status = run(_sql(loaded.config, split(text), reason))
+    if not with_status:
+        raise click.UsageError("there is no statement in this")
+
+
+def _text(statements: str | None, script: Path | None) -> str:
+    if (statements is None) == (script is None):
+        raise click.UsageError('give statements or --file: policyd sql "select * from policy.tenant"')
+    if statements is not None:
+        return statements
+    return sys.stdin.read() if str(script) == "-" else Path(str(script)).read_text(encoding="utf-8")
+
+
+async def _sql(config: Config, statements: list[str], reason: str | None) -> int:
+    async with (
+        person(config, purpose="sql", reason=reason) as connection,
+        notices_of(connection, _show_notice),
+        in_one_transaction_if_possible(connection, statements),
+    ):
+        for statement in statements:
+            await _one(connection, statement)
+    return len(statements)
+
+
+async def _one(connection: Connection, statement: str) -> None:
+    result = await execute(connection, statement)
+    await asyncio.sleep(0)  # what the server had to say comes before what it did
+    _show(result)
+
+
+def _show(result: Result) -> None:
+    if result.columns:
+        show_table(result.columns, result.rows)
+        if sys.stdout.isatty():
+            click.echo(f"({counted(len(result.rows), 'row')})")
+    else:
+        click.echo(result.status)
+
+
+def _show_notice(severity: str, message: str, hint: str | None) -> None:
+    click.echo(f"{severity}: {message}" + (f"\n  next: {hint}" if hint else ""), err=True)
+
+
+COMMANDS = (migrate_command, sql)

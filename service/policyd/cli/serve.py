@@ -1,0 +1,161 @@
+"""policyd serve, policyd up: the service, until it is told to stop."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Coroutine, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import uvloop
+
+from policyd import app
+from policyd.cli.configured import configured
+from policyd.cli.connecting import person, reachable
+from policyd.cli.greeting import greeting
+from policyd.config import Config
+from policyd.config_loader import Loaded
+from policyd.errors import DatabaseUnavailable
+from policyd.observe.logs import set_up_logging
+from policyd.operate.first_run import import_example, make_token_file
+from policyd.shipped import example_root
+from policyd.store import embedded
+from policyd.store.migrate import Migration, check_schema, migrate
+from policyd.store.samples import Samples, read_samples
+
+
+@click.command("serve")
+@configured
+def serve(loaded: Loaded) -> None:
+    """Answer lookups. PostgreSQL is where the configuration says, or the one that `policyd up` runs here."""
+    config = replace(loaded.config, database=reachable(loaded.config))
+    set_up_logging(level=config.logging.level, form=config.logging.format)
+    _run_until_told(_serve(config))
+
+
+async def _serve(config: Config) -> None:
+    # The service starts without PostgreSQL; but not with one that it would misread.
+    with contextlib.suppress(DatabaseUnavailable):
+        async with person(config, purpose="start") as connection:
+            await check_schema(connection)
+    await app.serve(config)
+
+
+@click.command("up")
+@configured
+def up(loaded: Loaded) -> None:
+    """
+    Everything on one machine: embedded PostgreSQL, schema, example policy on the first run, a token, the service.
+
+    With a PostgreSQL elsewhere (POLICYD_DATABASE_DSN) the same without the embedded one.
+    """
+    set_up_logging(level=loaded.config.logging.level, form=loaded.config.logging.format)
+    with _terminable(), _database(loaded.config) as (config, server):
+        _run_until_told(_up(loaded, config, server))
+        _say("stopping")
+
+
+@contextlib.contextmanager
+def _database(config: Config) -> Iterator[tuple[Config, embedded.Server | None]]:
+    if not config.database.is_embedded:
+        yield config, None
+        return
+    _say(f"starting PostgreSQL in {config.embedded.state}")
+    with embedded.running(config.embedded) as server:
+        yield replace(config, database=replace(config.database, dsn=server.dsn())), server
+
+
+async def _up(loaded: Loaded, config: Config, server: embedded.Server | None) -> None:
+    token = config.embedded.state / "token"
+    samples = await _prepare(config, token)
+    options = (
+        ["--state", str(config.embedded.state)]
+        if "a flag" in loaded.origins.get("embedded.state", "")
+        else []
+    )
+    where = (
+        f"PostgreSQL in {server.layout.state}, log {server.layout.log}" if server else "the configured one"
+    )
+
+    def ready(addresses: app.Addresses) -> None:
+        click.echo(greeting(addresses, config, samples, database=where, token=token, options=options))
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(app.serve(config, ready=ready))
+        if server is not None:
+            group.create_task(_keep_alive(server))
+
+
+async def _prepare(config: Config, token: Path) -> Samples:
+    """Schema, example and token, each unless it is there."""
+    async with person(config, purpose="up") as connection:
+        applied: list[Migration] = await migrate(connection)
+        if applied:
+            _say(f"schema: applied {applied[0].name} to {applied[-1].name}")
+        imported = await import_example(connection, example_root())
+        if imported is not None:
+            _say(f"policy: imported the example in {example_root()}")
+        if await make_token_file(connection, token):
+            _say(f"token: wrote {token}")
+        return await read_samples(connection)
+
+
+async def _keep_alive(server: embedded.Server) -> None:
+    """Start PostgreSQL again whenever it ends by itself; meanwhile the service answers what it knows, marked stale."""
+    pause = 1.0
+    while True:
+        status = await server.ended()
+        _say(f"PostgreSQL ended (status {status}); starting it again. Its log: {server.layout.log}")
+        await asyncio.to_thread(server.clear)
+        server.spawn()
+        await asyncio.sleep(pause)
+        pause = 1.0 if server.is_ready() else min(pause * 2, 30.0)
+
+
+def _run_until_told(work: Coroutine[Any, Any, None]) -> None:
+    """Run until *work* ends or SIGINT or SIGTERM arrives; either ends it in order."""
+
+    async def main() -> None:
+        task = asyncio.ensure_future(work)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, task.cancel)
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main())
+    except BaseExceptionGroup as group:
+        raise _first(group) from None
+
+
+def _first(error: BaseException) -> BaseException:
+    """The one error that matters to a person: groups are how tasks end."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM unwinds like ctrl-C does, before and after the loop has handlers of its own."""
+
+    def end(number: int, _: object) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _say(text: str) -> None:
+    click.echo(f"policyd: {text}", err=True)
+
+
+COMMANDS = (serve, up)

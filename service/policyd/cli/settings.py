@@ -1,0 +1,56 @@
+"""policyd config, policyd version: what this policyd is."""
+
+import dataclasses
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import click
+
+from policyd import __version__
+from policyd.cli.configured import configured
+from policyd.config_loader import Loaded, known
+from policyd.store.migrate import shipped_migrations
+from policyd.units import Address, Bytes, Seconds, render_duration, render_size
+
+
+@click.command("config")
+@configured
+def config(loaded: Loaded) -> None:
+    """Print the configuration in force, and where each value comes from; secrets are not shown."""
+    for section in dataclasses.fields(loaded.config):
+        click.echo(f"[{section.name}]")
+        values = getattr(loaded.config, section.name)
+        for field in dataclasses.fields(values):
+            key = f"{section.name}.{field.name}"
+            line = f"{field.name} = {_rendered(key, getattr(values, field.name))}"
+            origin = loaded.origins.get(key)
+            click.echo(f"{line}  # {origin}" if origin else line)
+        click.echo()
+
+
+def _rendered(key: str, value: Any) -> str:
+    setting = known()[key]
+    if setting.is_secret:
+        return '"(set, not shown)"' if value else '""'
+    if setting.type is Seconds:
+        return json.dumps(render_duration(value))
+    if setting.type is Bytes:
+        return json.dumps(render_size(value))
+    if value is None:
+        return '""'
+    if isinstance(value, Path | Address):
+        return json.dumps(str(value))
+    return json.dumps(value)
+
+
+@click.command("version")
+def version() -> None:
+    """Print what is needed in a report of a problem."""
+    click.echo(f"policyd {__version__}")
+    click.echo(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
+    click.echo(f"schema {shipped_migrations()[-1].name}")
+
+
+COMMANDS = (config, version)

@@ -1,0 +1,35 @@
+"""Names that are in the database, for examples that work when they are pasted."""
+
+from dataclasses import dataclass
+
+from policyd.store.pool import Connection, translated
+from policyd.store.queries import QUERIES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Samples:
+    """One name of each kind, where there is one, and how many there are."""
+
+    listener_domain: str | None
+    egress_pool: str | None
+    queue: str | None
+    tenant: str | None
+    listener_domains: int
+    egress_sources: int
+    egress_pools: int
+    tenants: int
+    queues: int
+
+
+async def read_samples(connection: Connection) -> Samples:
+    """Names to try."""
+    with translated():
+        row = await connection.fetchrow(QUERIES["samples"])
+    assert row is not None  # noqa: S101 - a select without from gives a row
+    return Samples(**row)
+
+
+async def is_untouched(connection: Connection) -> bool:
+    """Whether this database holds nothing but what the migrations put there."""
+    with translated():
+        return bool(await connection.fetchval(QUERIES["is_untouched"]))
