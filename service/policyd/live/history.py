@@ -78,16 +78,7 @@ class History:
                 return News(head=known.position, reset=True)
         if position.number < known.begins:
             return (await self._archive.read(position)).news
-        return self._from_window(known, position.number)
-
-    def _from_window(self, known: KnownChanges, number: int) -> News:
-        tags = {tag: (revision, exists) for tag, revision, exists in known.since(number)}
-        floors = {kind: revision for kind, revision in known.floors.items() if revision > number}
-        if len(tags) > self._most_tags:
-            for tag, (revision, _) in tags.items():
-                floors[kind_of(tag)] = max(revision, floors.get(kind_of(tag), 0))
-            tags = {}
-        return News(head=known.position, tags=tags, floors=floors)
+        return news_since(position.number, known, most_tags=self._most_tags)
 
     async def _is_ours(self, position: Position) -> bool:
         known = self._known()
@@ -116,3 +107,14 @@ class History:
         if not self._feed.current:
             raise DatabaseUnavailable("this replica is not current: it cannot know what changed")
         return self._known()
+
+
+def news_since(number: int, known: KnownChanges, *, most_tags: int) -> News:
+    """What *known* says of the time after revision *number*, which its window reaches back to."""
+    tags = {tag: (revision, exists) for tag, revision, exists in known.since(number)}
+    floors = {kind: revision for kind, revision in known.floors.items() if revision > number}
+    if len(tags) > most_tags:
+        for tag, (revision, _) in tags.items():
+            floors[kind_of(tag)] = max(revision, floors.get(kind_of(tag), 0))
+        tags = {}
+    return News(head=known.position, tags=tags, floors=floors)

@@ -62,6 +62,8 @@ class KnownChanges:
             self.exists[name] = exists
         for kind, revision in news.floors.items():
             self.floors[kind] = max(revision, self.floors.get(kind, 0))
+        if news.floors:
+            self._forget_what_floors_cover()
         self.position = news.head
         self._forget_the_oldest()
 
@@ -72,6 +74,13 @@ class KnownChanges:
             if revision <= number:
                 return
             yield name, revision, self.exists[name]
+
+    def _forget_what_floors_cover(self) -> None:
+        # A floor says more than they do, and what it stands for may have changed whether they exist.
+        for name in [
+            name for name, revision in self.tags.items() if revision <= self.floors.get(kind_of(name), 0)
+        ]:
+            del self.tags[name], self.exists[name]
 
     def _forget_the_oldest(self) -> None:
         surplus = len(self.tags) - self.limit
