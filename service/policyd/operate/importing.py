@@ -55,12 +55,12 @@ async def import_rows(
         await _check(connection, transfer)
         wanted, base_notes = await _without_present_bases(connection, transfer.rows)
         await store.write_rows(connection, _by_table(wanted))
-        if transfer.host_address is not None:
-            await store.allow_host_address(connection)
+        host_address = [transfer.host_address] if transfer.host_address is not None else []
+        if host_address and not await store.allow_host_address(connection):
+            host_address = []
         changes = await store.changes_so_far(connection)
     if not dry_run:
         await store.analyze(connection, {change.table for change in changes})
-    host_address = [] if transfer.host_address is None else [transfer.host_address]
     return ImportReport(
         dry_run=dry_run,
         revision=changes[0].revision if changes else None,

@@ -134,10 +134,12 @@ where c.revision = (
 order by c.ordinal
 """
 
-_STOCK_WHERE_NOTHING_ELSE = """
-update policy.queue_settings as s set on_missing = 'stock'
-where s.on_missing <> 'stock'
-  and exists (select from policy.queue as q where q.domain = 'default' and q.egress_pool is null)
+_DEFAULT_WITHOUT_POOL = """
+select exists (select from policy.queue as q where q.domain = 'default' and q.egress_pool is null)
+"""
+
+_STOCK = """
+update policy.queue_settings as s set on_missing = 'stock' where s.on_missing <> 'stock'
 """
 
 
@@ -219,10 +221,13 @@ async def write_rows(connection: Connection, rows: Mapping[str, Sequence[Record]
                 await connection.execute(table.delete_others(called), _array(documents), _array(given))
 
 
-async def allow_host_address(connection: Connection) -> None:
-    """Lets mail without a pool leave from the host's own address, unless the default queue names a pool."""
+async def allow_host_address(connection: Connection) -> bool:
+    """Whether mail without a pool leaves from the host's own address now: not where the default queue has a pool."""
     with translated():
-        await connection.execute(_STOCK_WHERE_NOTHING_ELSE)
+        if not await connection.fetchval(_DEFAULT_WITHOUT_POOL):
+            return False
+        await connection.execute(_STOCK)
+        return True
 
 
 async def changes_so_far(connection: Connection) -> list[RowChange]:

@@ -87,7 +87,9 @@ class HelperFile:
 def read_helper_file(name: str, text: str, kind: HelperKind | None = None) -> HelperFile:
     """The file as KumoMTA would read it: TOML if it is called so, else JSON with comments."""
     try:
-        parsed: Parsed = parse_toml(text) if name.endswith(".toml") else parse_json(text)
+        # KumoMTA asks for the pattern `.toml$`, where the dot is any character.
+        is_toml = name.endswith("toml") and len(name) > len("toml")
+        parsed: Parsed = parse_toml(text) if is_toml else parse_json(text)
     except SyntaxProblem as exc:
         raise UnreadableFile(Origin(file=name), str(exc)) from None
     if not isinstance(parsed.data, dict):
