@@ -16,7 +16,7 @@ create index tenant_egress_pool on policy.tenant (egress_pool);
 comment on table policy.tenant is 'Who sends. Mail of a tenant without a row is refused at reception, as by the queue helper.';
 comment on column policy.tenant.name is 'as in the tenant header';
 comment on column policy.tenant.egress_pool is 'the pool of its queues; null: as the domain says';
-comment on column policy.tenant.require_authz is 'authenticated users that may send as it; null: anybody';
+comment on column policy.tenant.require_authz is 'authenticated users that may send as it; null: anybody; empty: nobody';
 comment on column policy.tenant.overall_max_message_rate is 'limit of all its queues together, such as 100/h';
 comment on column policy.tenant.options is 'options of kumo.make_queue_config for its queues';
 comment on column policy.tenant.tag is 'its document';
@@ -143,7 +143,7 @@ create trigger t050_keep_settings before delete on policy.queue_settings for eac
 create view policy.tenant_document as
 select t.tag, jsonb_strip_nulls(jsonb_build_object(
   'egress_pool', t.egress_pool,
-  'require_authz', nullif(to_jsonb(t.require_authz), '[]'),
+  'require_authz', to_jsonb(t.require_authz),
   'overall_max_message_rate', t.overall_max_message_rate,
   'campaigns', (
     select jsonb_object_agg(c.campaign, jsonb_strip_nulls(jsonb_build_object(
