@@ -9,7 +9,8 @@ from tests.contract.reference import listener_domains, queue, sources
 from tests.contract.reference.files import Fields, Policy, merged_deep, table
 
 COLUMNS_OF_A_QUEUE = ("egress_pool", "routing_domain")
-COLUMNS_OF_A_TENANT = ("egress_pool", "require_authz", "overall_max_message_rate")
+RATE = "overall_max_message_rate"
+COLUMNS_OF_A_TENANT = ("egress_pool", "require_authz", RATE)
 
 
 def documents(policy: Policy, *, on_missing: str = "hold") -> dict[str, Fields]:
@@ -47,12 +48,14 @@ def _sources(policy: Policy) -> Iterator[tuple[str, Fields]]:
 def _queues(whole: Fields) -> Iterator[tuple[str, Fields]]:
     for name, fields in table(whole.get("tenant")).items():
         of_tenant = table(fields)
-        campaigns = {
-            campaign: {key: value for key, value in table(said).items() if key == "overall_max_message_rate"}
+        # Of a tenant's campaign there is nothing to store but its rate.
+        rates = {
+            campaign: {RATE: table(said)[RATE]}
             for campaign, said in table(of_tenant.pop("campaigns", None)).items()
+            if RATE in table(said)
         }
         document = _document(of_tenant, COLUMNS_OF_A_TENANT)
-        yield tag("tenant", name), {**document, "campaigns": campaigns} if campaigns else document
+        yield tag("tenant", name), {**document, "campaigns": rates} if rates else document
     domains = queue.with_a_default(table(whole.get("queue")))
     for domain, fields in domains.items():
         yield tag("queue", domain), _queue(table(fields))
@@ -64,7 +67,7 @@ def _queues(whole: Fields) -> Iterator[tuple[str, Fields]]:
 
 def _queue(fields: Fields) -> Fields:
     own = {name: value for name, value in fields.items() if not _is_section(name, value)}
-    own.pop("overall_max_message_rate", None)
+    own.pop(RATE, None)
     return _document(own, COLUMNS_OF_A_QUEUE)
 
 

@@ -79,28 +79,20 @@ _queue_options: dict[str, st.SearchStrategy[Any]] = {
     "egress_pool": st.sampled_from([*POOLS, "unspecified"]),
     "strategy": st.sampled_from(["TimerWheel", "SkipList"]),
     "provider_name": st.just("provider"),
-    "protocol": st.sampled_from([
-        {"smtp": {"mx_list": ["mx1.a", "mx2.a:2525"]}},
-        {"smtp": {"mx_list": ["mx3.a"]}},
-        {"maildir_path": "/var/spool/mail"},
-        {"smtp": {"mx_list": [{"name": "mx.b", "addr": "10.0.0.1:25"}]}},
-    ]),
     "shrink_policy": st.sampled_from([
         [{"interval": "5m", "policy": "ShrinkData"}, {"interval": "1h", "policy": "ShrinkDataAndMeta"}],
         [{"interval": 30, "policy": "NoShrink"}],
     ]),
 }  # fmt: skip
-_queue_fields = _fields(
-    **_queue_options, routing_domain=st.sampled_from(["route.a", "route.b"]), overall_max_message_rate=_RATES
-)
-_tenant_fields = _fields(
-    **_queue_options,
-    require_authz=_AUTHZ,
-    overall_max_message_rate=_RATES,
-    campaigns=st.dictionaries(
-        st.sampled_from(CAMPAIGNS), _fields(overall_max_message_rate=_RATES), max_size=2
-    ),
-)
+# Of one policy only one: files merge them key by key, and no protocol is both.
+_PROTOCOLS: list[list[Fields]] = [
+    [
+        {"smtp": {"mx_list": ["mx1.a", "mx2.a:2525"]}},
+        {"smtp": {"mx_list": ["mx3.a"]}},
+        {"smtp": {"mx_list": [{"name": "mx.b", "addr": "10.0.0.1:25"}]}},
+    ],
+    [{"maildir_path": "/var/spool/mail"}, {"maildir_path": "/var/mail"}],
+]
 _settings = _fields(
     scheduling_header=st.just("X-Scheduled"),
     tenant_header=st.sampled_from(["X-Tenant", "X-Customer"]),
@@ -150,22 +142,24 @@ def source_files(draw: st.DrawFn) -> list[File]:
 @st.composite
 def queue_files(draw: st.DrawFn) -> list[File]:
     """One to three files of `policy-extras.queue`; a default tenant is a tenant of some file."""
-    campaigns = st.dictionaries(st.sampled_from(CAMPAIGNS), _queue_fields, max_size=2)
-    tenants = st.dictionaries(
-        st.sampled_from(TENANTS), st.builds(_with, _queue_fields, campaigns), max_size=3
-    )
-    domain = st.builds(_with, _queue_fields, tenants)
-    one = st.builds(
-        _with,
-        _settings,
-        st.fixed_dictionaries({}, optional={
-            "tenant": st.dictionaries(st.sampled_from(TENANTS), _tenant_fields, max_size=3),
-            "queue": st.dictionaries(keys() | st.just("default"), domain, max_size=5),
-        }),
-    )  # fmt: skip
+    one = _QUEUE_FILES[draw(st.integers(0, len(_PROTOCOLS) - 1))]
     files = draw(st.lists(one, min_size=1, max_size=3))
     _define(files, "tenant", {file["default_tenant"] for file in files if "default_tenant" in file})
     return files
+
+
+def _queue_file(protocols: list[Fields]) -> st.SearchStrategy[File]:
+    options = {**_queue_options, "protocol": st.sampled_from(protocols)}
+    routing = st.sampled_from(["route.a", "route.b"])
+    in_queue = _fields(**options, routing_domain=routing, overall_max_message_rate=_RATES)
+    rates = st.dictionaries(st.sampled_from(CAMPAIGNS), _fields(overall_max_message_rate=_RATES), max_size=2)
+    of_tenant = _fields(**options, require_authz=_AUTHZ, overall_max_message_rate=_RATES, campaigns=rates)
+    campaigns = st.dictionaries(st.sampled_from(CAMPAIGNS), in_queue, max_size=2)
+    inside = st.dictionaries(st.sampled_from(TENANTS), st.builds(_with, in_queue, campaigns), max_size=3)
+    tenants = st.dictionaries(st.sampled_from(TENANTS), of_tenant, max_size=3)
+    domains = st.dictionaries(keys() | st.just("default"), st.builds(_with, in_queue, inside), max_size=5)
+    parts = st.fixed_dictionaries({}, optional={"tenant": tenants, "queue": domains})
+    return st.builds(_with, _settings, parts)
 
 
 @st.composite
@@ -276,3 +270,6 @@ def _pools_named_in(value: object) -> set[str]:
             return set[str]().union(*(_pools_named_in(item) for item in value))
         case _:
             return set()
+
+
+_QUEUE_FILES = [_queue_file(protocols) for protocols in _PROTOCOLS]

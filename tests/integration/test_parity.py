@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from policyd.operate.importing import ImportReport, import_rows
@@ -50,10 +50,15 @@ async def test_imported_files_are_answered_as_kumod_answered_them_save_for_the_n
 
 
 def soaked(most: int) -> settings:
-    """Many policies in one database: each example is a transaction that is rolled back."""
+    """
+    Many policies in one database: each example is a transaction that is rolled back.
+
+    A failure is not made smaller: over a database that takes minutes, and the difference names what it is about.
+    """
     return settings(
         max_examples=most,
         deadline=None,
+        phases=(Phase.explicit, Phase.reuse, Phase.generate),
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )
 
