@@ -1,0 +1,153 @@
+"""`policyd lookup` and `policyd explain`: ask a running service what it answers, and why."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from policyd.cli.configured import configured
+from policyd.cli.connecting import run
+from policyd.config import Config
+from policyd.config_loader import Loaded
+from policyd.errors import BackendUnavailable, PolicydError
+
+TOKEN_FILE = "token"
+_TIMEOUT = aiohttp.ClientTimeout(total=10)
+
+
+class ServiceUnavailable(BackendUnavailable):
+    """The service that was asked does not answer."""
+
+    backend = "policyd"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """What the service said."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+
+
+@click.command()
+@click.argument("path")
+@click.option("--json", "as_json", is_flag=True, help="The body as it came, for other programs.")
+@configured
+@click.pass_context
+def lookup(context: click.Context, loaded: Loaded, *, path: str, as_json: bool) -> None:
+    """
+    Ask the service one question, as kumod would: PATH is like /queue/gmail.com?tenant=acme.
+
+    Ends with status 0 when something was found, 1 when nothing is there, 2 when it cannot be known.
+    """
+    config = loaded.config
+    response = run(_get(config.client.url, path, token_of(config)))
+    if response.status not in (200, 404) or "Policy-Position" not in response.headers:
+        raise _refused(response)
+    if as_json:
+        click.echo(json.dumps(response.body, ensure_ascii=False))
+    else:
+        _show_answer(response)
+    context.exit(0 if response.status == 200 else 1)
+
+
+@click.command()
+@click.argument("path")
+@click.option("--json", "as_json", is_flag=True, help="The body as it came, for other programs.")
+@configured
+def explain(loaded: Loaded, *, path: str, as_json: bool) -> None:
+    """
+    Show where each field of an answer comes from, what it overrode, and which documents were looked for.
+
+    PATH is the lookup's own, like /queue/gmail.com?tenant=acme. The token needs scope admin.
+    """
+    config = loaded.config
+    response = run(_get(config.client.admin_url + "/explain", path, token_of(config)))
+    if response.status != 200:
+        raise _refused(response)
+    if as_json:
+        click.echo(json.dumps(response.body, ensure_ascii=False))
+    else:
+        show_explanation(response.body, Console())
+
+
+def token_of(config: Config) -> str:
+    """The configured token, or else the one that `policyd up` made for this machine, if it may be read."""
+    if config.client.token:
+        return config.client.token
+    try:
+        return (config.embedded.state / TOKEN_FILE).read_text().strip()
+    except OSError:
+        return ""
+
+
+def show_explanation(explained: Mapping[str, Any], console: Console) -> None:
+    """Print an explanation as people read it: the fields with their sources, then the documents."""
+    console.print(f"[bold]{escape(explained['path'])}[/bold] at {explained['position']}")
+    if not explained["found"]:
+        console.print("Nothing is there.")
+    table = Table("field", "value", "from", "overrode", box=None, header_style="bold", pad_edge=False)
+    for each in explained["fields"]:
+        overrode = [f"{_shown(lost['value'])} ({lost['from']})" for lost in each["overrode"]]
+        table.add_row(*map(escape, (each["field"], _shown(each["value"]), each["from"], ", ".join(overrode))))
+    if explained["fields"]:
+        console.print(table)
+    console.print("\n[bold]looked for, in this order[/bold]")
+    for each in explained["looked_for"]:
+        mark, style = ("✓", "green") if each["exists"] else ("–", "dim")
+        console.print(f"[{style}]{mark} {escape(each['document'])}[/{style}]", highlight=False)
+
+
+def _show_answer(response: Response) -> None:
+    console = Console()
+    stale = f", stale for {response.headers['Age']} s" if "Policy-Stale" in response.headers else ""
+    console.print(f"[dim]position {response.headers['Policy-Position']}{stale}[/dim]", highlight=False)
+    if response.status == 404:
+        console.print("Nothing is there.")
+    else:
+        console.print_json(json.dumps(response.body["answer"]))
+    for path in response.body.get("with", {}):
+        console.print(f"[dim]with {escape(path)}[/dim]", highlight=False)
+
+
+async def _get(url: str, path: str, token: str) -> Response:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=_TIMEOUT, headers=headers) as session,
+            session.get(url + "/" + path.removeprefix("/")) as response,
+        ):
+            text = await response.text()
+            return Response(status=response.status, headers=response.headers.copy(), body=_parse(text))
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise ServiceUnavailable(
+            f"the service at {url} does not answer: {type(error).__name__}",
+            hint="is it running (policyd up, policyd serve)? client.url says where it is",
+        ) from None
+
+
+def _parse(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return {"detail": "what answered there is not policyd"}
+
+
+def _refused(response: Response) -> PolicydError:
+    body = response.body if isinstance(response.body, dict) else {}
+    said = body.get("detail") or body.get("title") or "no reason given"
+    return PolicydError(f"status {response.status}: {said}", hint=body.get("hint"))
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+COMMANDS = (lookup, explain)
