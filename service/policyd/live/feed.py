@@ -189,8 +189,9 @@ class Feed:
         self._forget_old_stamps()
 
     def _forget_old_stamps(self) -> None:
-        for number in sorted(self._stamps)[: max(0, len(self._stamps) - self._config.window)]:
-            del self._stamps[number]
+        if len(self._stamps) > 2 * self._config.window:
+            newest = sorted(self._stamps)[-self._config.window :]
+            self._stamps = {number: self._stamps[number] for number in newest}
 
     def _tell_currency(self) -> None:
         if self.known is None or self.current == self._was_current:
