@@ -38,8 +38,8 @@ format: venv  ## let ruff rewrite what it can
 	@$(BIN)/ruff format .
 
 .PHONY: bench
-bench: venv  ## the table of numbers, measured here (ARGS=…)
-	@$(BIN)/python -m tests.bench $(ARGS)
+bench: venv  ## the table of numbers, measured here (ROWS=… SECONDS=… ROUNDS=…, ARGS=--help for more)
+	@$(BIN)/python -m tests.bench $(if $(ROWS),--rows $(ROWS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
 
 .PHONY: soak
 soak: venv  ## the random histories of the tests, by the thousand

@@ -1,0 +1,89 @@
+"""
+`make bench`: the rows of the design's table of numbers that exist so far, measured here, as a table.
+
+No pass and no fail: a ratio is what two things did side by side on this machine. `make bench ROWS=100000 SECONDS=1`
+is a quick look; `ROWS=10000000` is the design's largest and takes a while.
+"""
+
+import argparse
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import uvloop
+
+from tests.bench import children, live_rows, lookup_rows, sql_rows
+from tests.bench.bench import Bench, Sizes, progress
+from tests.bench.databases import databases
+from tests.bench.machine import cores, description, pin
+from tests.bench.table import Row, show, to_json
+
+_ROWS: dict[str, Callable[[Bench], Awaitable[Row]]] = {
+    "client": lookup_rows.ceiling,
+    "hits": lookup_rows.hits,
+    "misses": lookup_rows.misses,
+    "storm": lookup_rows.storm,
+    "scale": lookup_rows.scale,
+    "million": lookup_rows.million,
+    "memory": lookup_rows.memory,
+    "commits": live_rows.commits,
+    "bulk": sql_rows.bulk_update,
+    "statements": sql_rows.statements,
+}
+
+
+def main() -> None:
+    """Measure what was asked for and print it."""
+    asked = _arguments()
+    where = cores()
+    machine = description(where)
+    pin(where.postgres)
+    with databases() as made, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+
+        async def measure() -> list[Row]:
+            await made.empty()
+            async with AsyncExitStack() as stack:
+                bench = Bench(
+                    sizes=Sizes(rows=asked.rows, seconds=asked.seconds, rounds=asked.rounds),
+                    where=where,
+                    databases=made,
+                    client=await stack.enter_async_context(children.client(where)),
+                    stack=stack,
+                )
+                return await _measure(bench, asked.only)
+
+        rows = runner.run(measure())
+    show(rows, machine)
+    if asked.json is not None:
+        asked.json.write_text(to_json(rows), encoding="utf-8")
+
+
+async def _measure(bench: Bench, only: list[str]) -> list[Row]:
+    rows = []
+    for name in only:
+        progress(name)
+        rows.append(await _ROWS[name](bench))
+    if bench.stalls:
+        rows.append(lookup_rows.longest_stall(bench))
+    return rows
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000, help="listener domains of the large database")
+    parser.add_argument("--seconds", type=float, default=2.0, help="how long each load lasts")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each is measured")
+    parser.add_argument("--json", type=Path, help="also write the table to this file")
+    parser.add_argument(
+        "--only",
+        type=lambda names: names.split(","),
+        default=list(_ROWS),
+        metavar="ROW,…",
+        help=", ".join(_ROWS),
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""
+The load generator, in a process of its own: GET requests over kept connections, one after another on each.
+
+Raw non-blocking sockets and epoll, because the client must cost less than what it measures; it says how much of its
+core it took, so that a row measured against a busy client can be doubted. It is closed-loop: a stall hides the
+requests that would have come meanwhile.
+"""
+
+import gc
+import json
+import re
+import resource
+import select
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from itertools import count
+
+from tests.bench.machine import pin
+
+_LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+# Primes that divide no power of ten: k times a stride, modulo the rows, meets each row once.
+_STRIDE, _SHUFFLE = 7_919, 104_729
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """
+    What to ask whom.
+
+    The k-th path names row `k * 7919 % rows` on listener `k // rows`. A *cycle* asks for the first so many paths
+    again and again (hits, once warm); without one, paths from *first* on are asked once each (misses).
+    """
+
+    port: int
+    rows: int
+    first: int = 0
+    cycle: int = 0
+    most: int = 0
+    seconds: float = 60.0
+    connections: int = 32
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """What a load was answered with."""
+
+    requests: int
+    found: int
+    seconds: float
+    p50: float
+    p99: float
+    longest: float
+    client_share: float
+    """How much of its core the client took; near 1 it was the client that was measured."""
+    body_bytes: float
+
+    @property
+    def rate(self) -> float:
+        """Answers per second."""
+        return self.requests / self.seconds
+
+
+def path_of(rows: int, k: int) -> str:
+    """The k-th path."""
+    return f"/listener-domain/d{k * _STRIDE % rows:08d}.example.com?listener=mx{k // rows:06d}"
+
+
+def _requests(load: Load) -> Iterator[bytes]:
+    headers = "".join(f"{name}: {value}\r\n" for name, value in load.headers.items())
+    tail = f" HTTP/1.1\r\nHost: 127.0.0.1:{load.port}\r\n{headers}\r\n".encode()
+    if load.cycle:
+        # Made beforehand: the client shall do less than what it measures.
+        ready = [
+            b"GET %b%b" % (path_of(load.rows, k * _SHUFFLE % load.cycle).encode(), tail)
+            for k in range(load.cycle)
+        ]
+        while True:
+            yield from ready
+    rows = load.rows
+    for k in count(load.first):
+        yield b"GET /listener-domain/d%08d.example.com?listener=mx%06d%b" % (
+            k * _STRIDE % rows,
+            k // rows,
+            tail,
+        )
+
+
+def run(load: Load) -> Answered:
+    """Ask until the time is over or *most* requests were answered."""
+    requests = _requests(load)
+    sockets = {connection.fileno(): connection for connection in _connect(load)}
+    poll = select.epoll()
+    for number in sockets:
+        poll.register(number, select.EPOLLIN)
+    times, found, body_bytes = _ask(load, requests, sockets, poll)
+    for connection in sockets.values():
+        connection.close()
+    poll.close()
+    began, ended, share = times.pop(), times.pop(), times.pop()
+    times.sort()
+    return Answered(
+        requests=len(times),
+        found=found,
+        seconds=ended - began,
+        p50=times[len(times) // 2],
+        p99=times[len(times) * 99 // 100],
+        longest=times[-1],
+        client_share=share,
+        body_bytes=body_bytes / len(times),
+    )
+
+
+def _connect(load: Load) -> Iterator[socket.socket]:
+    for _ in range(load.connections):
+        connection = socket.create_connection(("127.0.0.1", load.port))
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setblocking(False)
+        yield connection
+
+
+def _ask(
+    load: Load, requests: Iterator[bytes], sockets: dict[int, socket.socket], poll: select.epoll
+) -> tuple[list[float], int, int]:
+    """Latencies (then the share of the core, the end and the beginning), how many were found, their bodies' bytes."""
+    clock = time.perf_counter
+    lengths: dict[bytes, tuple[int, bool]] = {}
+    sent: dict[int, float] = {}
+    partial: dict[int, bytes] = {}
+    times: list[float] = []
+    found = body_bytes = 0
+    most = load.most or sys.maxsize
+    used, began = _cpu(), clock()
+    for number, connection in sockets.items():
+        connection.send(next(requests))
+        sent[number] = clock()
+    deadline = began + load.seconds
+    while (now := clock()) < deadline and len(times) < most:
+        for number, _ in poll.poll(1.0):
+            connection = sockets[number]
+            data = connection.recv(65_536)
+            if not data:
+                raise ConnectionError("the service closed a connection")
+            if partial:
+                data = partial.pop(number, b"") + data
+            end = data.find(b"\r\n\r\n")
+            head = data[:end]
+            known = lengths.get(head)
+            if known is None:
+                if end < 0:
+                    partial[number] = data
+                    continue
+                known = lengths[head] = _read_head(head)
+            if len(data) < end + 4 + known[0]:
+                partial[number] = data
+                continue
+            connection.send(next(requests))
+            now = clock()
+            times.append(now - sent[number])
+            sent[number] = now
+            found += known[1]
+            body_bytes += known[0]
+    return [*times, (_cpu() - used) / (now - began), now, began], found, body_bytes
+
+
+def _read_head(head: bytes) -> tuple[int, bool]:
+    status = head[9:12]
+    length = _LENGTH.search(head)
+    if status not in (b"200", b"404") or length is None:
+        raise ConnectionError(f"not an answer: {head[:200]!r}")
+    return int(length[1]), status == b"200"
+
+
+def _cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def main() -> None:
+    """Answer each line of JSON, a `Load`, with a line of JSON, an `Answered`."""
+    pin(int(sys.argv[1]))
+    gc.disable()
+    print(json.dumps({}), flush=True)
+    for line in sys.stdin:
+        print(json.dumps(asdict(run(Load(**json.loads(line))))), flush=True)
+        gc.collect()
+
+
+if __name__ == "__main__":
+    main()
