@@ -4,6 +4,7 @@ Durations, sizes and addresses as people write them.
 Every `parse_` raises ValueError with the half of a sentence that says what would have been right.
 """
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from typing import NewType
@@ -29,7 +30,11 @@ class Address:
 
     @property
     def is_loopback(self) -> bool:
-        return self.host in {"localhost", "::1"} or self.host.startswith("127.")
+        """Whether only this machine can reach it; a name other than localhost may be anything."""
+        try:
+            return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
 
 
 def parse_duration(text: str) -> Seconds:
@@ -88,7 +93,7 @@ def render_duration(seconds: float) -> str:
         if seconds >= _SECONDS[unit] and seconds % _SECONDS[unit] == 0 and (unit != "w"):
             return f"{seconds / _SECONDS[unit]:.0f}{unit}"
     milliseconds = seconds * 1000
-    return f"{milliseconds:.0f}ms" if milliseconds == round(milliseconds) and seconds < 1 else f"{seconds:g}s"
+    return f"{milliseconds:.0f}ms" if milliseconds == round(milliseconds) and seconds < 1 else f"{seconds:.9g}s"
 
 
 def render_size(size: int) -> str:

@@ -92,6 +92,3 @@ def _show(result: Result) -> None:
 
 def _show_notice(severity: str, message: str, hint: str | None) -> None:
     click.echo(f"{severity}: {message}" + (f"\n  next: {hint}" if hint else ""), err=True)
-
-
-COMMANDS = (migrate_command, sql)

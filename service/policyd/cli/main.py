@@ -1,12 +1,12 @@
 """The command `policyd`: its groups, and how errors end."""
 
+import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import click
 
 from policyd import __version__
-from policyd.cli import asking, database, serve, settings, tokens, transfer
 from policyd.errors import AlreadyRunning, BackendUnavailable, ConfigError, PolicydError
 
 EPILOG = """
@@ -20,17 +20,45 @@ Exit statuses:
 """
 
 
+# In the order of a day's work. A module is imported when its command is run: `policyd sql` needs no HTTP server.
+COMMANDS: Mapping[str, str] = {
+    "up": "serve.up",
+    "serve": "serve.serve",
+    "import": "transfer.import_files",
+    "lookup": "asking.lookup",
+    "explain": "asking.explain",
+    "sql": "database.sql",
+    "token": "tokens.token",
+    "migrate": "database.migrate_command",
+    "config": "settings.config",
+    "version": "settings.version",
+}
+
+
+class Commands(click.Group):
+    """The commands by name, each from its module."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name].split(".")
+        command: click.Command = getattr(importlib.import_module(f"policyd.cli.{module}"), attribute)
+        return command
+
+
 @click.group(
-    epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    cls=Commands,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, message="policyd %(version)s")
 def policyd() -> None:
     """Live policy for KumoMTA: rows in PostgreSQL, answers over HTTP, no reload."""
-
-
-for group in (serve, transfer, asking, database, tokens, settings):
-    for command in group.COMMANDS:
-        policyd.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

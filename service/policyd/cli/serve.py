@@ -156,6 +156,3 @@ def _terminable() -> Iterator[None]:
 
 def _say(text: str) -> None:
     click.echo(f"policyd: {text}", err=True)
-
-
-COMMANDS = (serve, up)

@@ -51,6 +51,3 @@ def version() -> None:
     click.echo(f"policyd {__version__}")
     click.echo(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
     click.echo(f"schema {shipped_migrations()[-1].name}")
-
-
-COMMANDS = (config, version)

@@ -115,6 +115,3 @@ def _until(text: str | None) -> datetime | None:
         return datetime.now(UTC) + timedelta(seconds=parse_duration(text))
     except (ValueError, OverflowError) as error:
         raise click.BadParameter(f"{text!r} {error}", param_hint="--expires") from None
-
-
-COMMANDS = (token,)

@@ -1,0 +1,101 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policyd.units import (
+    Address,
+    parse_address,
+    parse_boolean,
+    parse_duration,
+    parse_size,
+    render_duration,
+    render_size,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("5", 5),
+        ("0.2", 0.2),
+        ("200ms", 0.2),
+        ("5s", 5),
+        ("10 m", 600),
+        ("1h30m", 5400),
+        ("1h 30m", 5400),
+        ("7d", 604_800),
+        ("2w", 1_209_600),
+        ("5S", 5),
+    ],
+)
+def test_a_duration_is_read_as_people_write_it(text, seconds):
+    assert parse_duration(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", " ", "s", "5 parsecs", "1h30", "-1s", "1e3s", "5s!", "5ss", "٣s"[1:]])
+def test_what_is_no_duration_is_refused_with_examples(text):
+    with pytest.raises(ValueError, match="write 200ms"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("1024", 1024), ("64KiB", 65_536), ("256 MiB", 2**28), ("1GB", 10**9), ("1.5kib", 1536), ("10b", 10)],
+)
+def test_a_size_is_read_as_people_write_it(text, size):
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "MiB", "1 XB", "-1", "1 2"])
+def test_what_is_no_size_is_refused_with_examples(text):
+    with pytest.raises(ValueError, match="write 65536"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:8085", Address("127.0.0.1", 8085)),
+        ("[::1]:0", Address("::1", 0)),
+        ("localhost:65535", Address("localhost", 65_535)),
+    ],
+)
+def test_an_address_is_read_and_written_back(text, address):
+    assert parse_address(text) == address
+    assert str(address) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "8085", ":8085", "::1:8085", "[::1]", "host:", "host:65536", "host:x", "host:²"]
+)
+def test_what_is_no_address_is_refused_with_examples(text):
+    with pytest.raises(ValueError, match=r"write 127\.0\.0\.1:8085"):
+        parse_address(text)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
+def test_loopback_addresses_are_known(host):
+    assert Address(host, 1).is_loopback
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.com", "127.0.0.1.example.com"])
+def test_everything_else_may_be_reached_from_elsewhere(host):
+    assert not Address(host, 1).is_loopback
+
+
+def test_booleans_are_read_in_four_spellings():
+    assert [parse_boolean(text) for text in ("true", "YES", "on", "1")] == [True] * 4
+    assert [parse_boolean(text) for text in ("false", "no", "Off", "0")] == [False] * 4
+    with pytest.raises(ValueError, match="neither true nor false"):
+        parse_boolean("maybe")
+
+
+@given(st.integers(min_value=0, max_value=10**9))
+def test_a_duration_is_written_as_it_is_read(milliseconds):
+    seconds = milliseconds / 1000
+    assert parse_duration(render_duration(seconds)) == pytest.approx(seconds)
+
+
+@given(st.integers(min_value=0, max_value=2**50))
+def test_a_size_is_written_as_it_is_read(size):
+    assert parse_size(render_size(size)) == size
