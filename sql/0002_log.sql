@@ -135,7 +135,7 @@ end $$;
 comment on function policy.claim() is 't000: takes this transaction''s turn before a statement touches a row.';
 
 create function policy.key_of(record jsonb, columns text[]) returns jsonb
-  language sql immutable parallel safe
+  language sql stable parallel safe
   return jsonb_build_object(columns[1], record -> columns[1])
     || case when columns[2] is null then '{}' else jsonb_build_object(columns[2], record -> columns[2]) end
     || case when columns[3] is null then '{}' else jsonb_build_object(columns[3], record -> columns[3]) end;
@@ -152,12 +152,12 @@ comment on function policy.without_hash(jsonb, jsonb) is
   'The row as the log may show it: never a token''s hash, but that it is another than the other row''s.';
 
 -- SECURITY DEFINER: whoever may change a row may not write the log.
--- Its statements are static: plpgsql keeps them per table, and a full join on one equality is a hash or merge join
--- whatever the planner thought when the table was empty. `*<>` compares images, because 5 and 5.0 are equal in jsonb
+-- Its statements are static: plpgsql keeps them per table, and a full join on one equality is a hash join (merge joins
+-- sort whole rows) whatever the planner thought when the table was empty; JIT would cost more than it saves. `*<>` compares images, because 5 and 5.0 are equal in jsonb
 -- but not to KumoMTA. take_revision is called once, and only if there is a row; `offset 0` keeps to_jsonb from being
 -- called for each use of its result.
 create function policy.log_change() returns trigger
-  language plpgsql security definer set search_path = '' as $$
+  language plpgsql security definer set search_path = '' set enable_mergejoin = off set jit = off as $$
 declare
   columns text[] := tg_argv[1:];
 begin

@@ -1,21 +1,25 @@
 -- The formats that KumoMTA's constructors accept: one function says whether a value fits, one says what would.
 -- Values are judged more strictly than by kumod only where kumod takes what it cannot mean; `policy.allowed` says so.
 
+create function policy.is_ipv6(t text) returns boolean
+  language sql immutable parallel safe
+  return case
+    -- :: stands for at least one group.
+    when t ~ '::' then
+      t ~* '^([0-9a-f]{1,4}(:[0-9a-f]{1,4})*)?::([0-9a-f]{1,4}(:[0-9a-f]{1,4})*)?$' and regexp_count(t, '[0-9a-fA-F]+') <= 7
+    else t ~* '^([0-9a-f]{1,4}:){7}[0-9a-f]{1,4}$'
+  end;
+comment on function policy.is_ipv6(text) is 'True for eight groups, or fewer around one ::.';
+
 create function policy.is_ip(t text) returns boolean
   language sql immutable parallel safe
   return case
-    when t !~ ':' then
-      t ~ '^((25[0-5]|2[0-4]\d|1?[1-9]?\d|1\d\d)(\.|$)){4}$' and t !~ '\.$'
-    -- An IPv4 tail counts as two groups, and :: stands for at least one.
-    else (
-      with groups (t) as (select regexp_replace(t, ':((25[0-5]|2[0-4]\d|1\d\d|1?[1-9]?\d)(\.|$)){4}$', ':0:0'))
-      select case
-        when g.t ~ '::' then
-          g.t ~* '^([0-9a-f]{1,4}(:[0-9a-f]{1,4})*)?::([0-9a-f]{1,4}(:[0-9a-f]{1,4})*)?$'
-          and regexp_count(g.t, '[0-9a-fA-F]+') <= 7
-        else g.t ~* '^([0-9a-f]{1,4}:){7}[0-9a-f]{1,4}$'
-      end
-      from groups as g)
+    when t !~ ':' then t ~ '^((25[0-5]|2[0-4]\d|1?[1-9]?\d|1\d\d)(\.|$)){4}$' and t !~ '\.$'
+    -- An IPv4 tail counts as two groups.
+    when t ~ '\.' then
+      t ~ ':((25[0-5]|2[0-4]\d|1?[1-9]?\d|1\d\d)(\.|$)){4}$' and t !~ '\.$'
+      and policy.is_ipv6(regexp_replace(t, '[0-9.]+$', '0:0'))
+    else policy.is_ipv6(t)
   end;
 comment on function policy.is_ip(text) is 'True for an IPv4 or IPv6 address without port, brackets or zone.';
 
@@ -163,59 +167,95 @@ create function policy.is_secret(value jsonb) returns boolean
     else false end;
 comment on function policy.is_secret(jsonb) is 'True for {"secret": NAME}, the only way in which a row may speak of a secret.';
 
-create function policy.fits_element(format text, value jsonb) returns boolean
+create function policy.is_openssl_options(t text) returns boolean
   language sql immutable parallel safe
+  return t ~ (
+    '^((ALL|NO_QUERY_MTU|COOKIE_EXCHANGE|NO_TICKET|NO_SESSION_RESUMPTION_ON_RENEGOTIATION|NO_COMPRESSION'
+    || '|ALLOW_UNSAFE_LEGACY_RENEGOTIATION|SINGLE_ECDH_USE|SINGLE_DH_USE|TLS_ROLLBACK_BUG|CIPHER_SERVER_PREFERENCE'
+    || '|NO_SSLV2|NO_SSLV3|NO_TLSV1|NO_TLSV1_1|NO_TLSV1_2|NO_TLSV1_3|NO_DTLSV1|NO_DTLSV1_2|NO_SSL_MASK'
+    || '|NO_RENEGOTIATION|ENABLE_MIDDLEBOX_COMPAT|PRIORITIZE_CHACHA)(\||$))+$') and t !~ '\|$';
+comment on function policy.is_openssl_options(text) is 'True for names of OpenSSL options joined by |.';
+
+create function policy.is_entry(value jsonb) returns boolean
+  language sql immutable parallel safe
+  return case when jsonb_typeof(value) = 'object'
+    then policy.is_text(value -> 'name') and value - '{name,weight}'::text[] = '{}'
+      and policy.is_count(coalesce(value -> 'weight', '1'), 0, 4294967295)
+    else false end;
+comment on function policy.is_entry(jsonb) is 'True for {"name": SOURCE, "weight": integer from 0 on}.';
+
+create function policy.is_shrink(value jsonb) returns boolean
+  language sql immutable parallel safe
+  return case when jsonb_typeof(value) = 'object'
+    then policy.is_duration(value -> 'interval', 1, 100000000000) and value - '{interval,policy}'::text[] = '{}'
+      and value ->> 'policy' in ('ShrinkDataAndMeta', 'ShrinkData', 'NoShrink')
+    else false end;
+comment on function policy.is_shrink(jsonb) is 'True for {"interval": "1m", "policy": ShrinkDataAndMeta, ShrinkData or NoShrink}.';
+
+create function policy.is_rustls_suite(t text) returns boolean
+  language sql immutable parallel safe
+  return upper(t) ~ '^TLS(13|_ECDHE_(ECDSA|RSA)_WITH)_(AES_256_GCM_SHA384|AES_128_GCM_SHA256|CHACHA20_POLY1305_SHA256)$';
+comment on function policy.is_rustls_suite(text) is 'True for a cipher suite of rustls.';
+
+create function policy.fits_element(format text, value jsonb) returns boolean
+  language plpgsql immutable parallel safe set search_path = '' as $$
+declare
+  word constant text := case when jsonb_typeof(value) = 'string' then value #>> '{}' end;
+begin
   return coalesce(case format
-    when 'network' then jsonb_typeof(value) = 'string' and policy.is_network(value #>> '{}')
+    when 'network' then policy.is_network(word)
     when 'text' then policy.is_text(value)
-    when 'throttle' then jsonb_typeof(value) = 'string' and policy.is_rate(value #>> '{}')
+    when 'throttle' then policy.is_rate(word)
     when 'limit' then policy.is_limit(value)
-    when 'entry' then jsonb_typeof(value) = 'object' and policy.is_text(value -> 'name')
-      and value - '{name,weight}'::text[] = '{}' and policy.is_count(coalesce(value -> 'weight', '1'), 0, 4294967295)
-    when 'shrink' then jsonb_typeof(value) = 'object' and policy.is_duration(value -> 'interval', 1, 100000000000)
-      and value ->> 'policy' in ('ShrinkDataAndMeta', 'ShrinkData', 'NoShrink') and value - '{interval,policy}'::text[] = '{}'
-    when 'rustls' then jsonb_typeof(value) = 'string' and upper(value #>> '{}') in (
-      'TLS13_AES_256_GCM_SHA384', 'TLS13_AES_128_GCM_SHA256', 'TLS13_CHACHA20_POLY1305_SHA256',
-      'TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384', 'TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256',
-      'TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256', 'TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384',
-      'TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256', 'TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256')
-    else false
+    when 'entry' then policy.is_entry(value)
+    when 'shrink' then policy.is_shrink(value)
+    when 'rustls' then policy.is_rustls_suite(word)
   end, false);
+end $$;
 comment on function policy.fits_element(text, jsonb) is 'Whether one element of a list or map fits.';
 
+-- plpgsql, because it keeps each expression ready, where a SQL function this long would be set up for every value.
 create function policy.fits(format text, value jsonb) returns boolean
-  language sql immutable parallel safe
-  return coalesce(case
-    when format = 'bool' then jsonb_typeof(value) = 'boolean'
-    when format = 'text' then policy.is_text(value)
-    when format like 'enum:%' then
-      jsonb_typeof(value) = 'string' and value #>> '{}' = any (string_to_array(substr(format, 6), '|'))
-    when format like 'bool|enum:%' then
-      jsonb_typeof(value) = 'boolean' or jsonb_typeof(value) = 'string' and value #>> '{}' = any (string_to_array(substr(format, 11), '|'))
-    when format = 'duration' then policy.is_duration(value, 0, 100000000000)
-    when format = 'interval' then policy.is_duration(value, 1, 100000000000)
-    when format = 'tick' then policy.is_duration(value, 0.001, 100000000000)
-    when format = 'age' then policy.is_duration(value, 1, 31622400)
-    when format = 'throttle' then jsonb_typeof(value) = 'string' and policy.is_rate(value #>> '{}')
-    when format = 'limit' then policy.is_limit(value)
-    when format = 'count' then policy.is_count(value, 0, 999999999999999)
-    when format = 'positive' then policy.is_count(value, 1, 999999999999999)
-    when format = 'port' then policy.is_count(value, 1, 65535)
-    when format = 'address' then jsonb_typeof(value) = 'string' and policy.is_ip(value #>> '{}')
-    when format = 'socket' then jsonb_typeof(value) = 'string' and policy.is_socket(value #>> '{}')
-    when format = 'secret' then policy.is_secret(value)
-    when format = 'suspend' then policy.is_suspend(value)
-    when format = 'protocol' then policy.is_protocol(value)
-    when format = 'openssl_options' then jsonb_typeof(value) = 'string' and value #>> '{}' ~ (
-      '^((ALL|NO_QUERY_MTU|COOKIE_EXCHANGE|NO_TICKET|NO_SESSION_RESUMPTION_ON_RENEGOTIATION|NO_COMPRESSION'
-      || '|ALLOW_UNSAFE_LEGACY_RENEGOTIATION|SINGLE_ECDH_USE|SINGLE_DH_USE|TLS_ROLLBACK_BUG|CIPHER_SERVER_PREFERENCE'
-      || '|NO_SSLV2|NO_SSLV3|NO_TLSV1|NO_TLSV1_1|NO_TLSV1_2|NO_TLSV1_3|NO_DTLSV1|NO_DTLSV1_2|NO_SSL_MASK'
-      || '|NO_RENEGOTIATION|ENABLE_MIDDLEBOX_COMPAT|PRIORITIZE_CHACHA)(\||$))+$') and value #>> '{}' !~ '\|$'
-    when format like 'list:%' then case when jsonb_typeof(value) = 'array' then not exists (
-      select from jsonb_array_elements(value) as e (element) where not policy.fits_element(substr(format, 6), e.element)) end
-    when format like 'map:%' then case when jsonb_typeof(value) = 'object' then not exists (
-      select from jsonb_each(value) as e (key, element) where e.key = '' or not policy.fits_element(substr(format, 5), e.element)) end
-  end, false);
+  language plpgsql immutable parallel safe set search_path = '' as $$
+declare
+  word constant text := case when jsonb_typeof(value) = 'string' then value #>> '{}' end;
+begin
+  case split_part(format, ':', 1)
+    when 'bool' then return jsonb_typeof(value) = 'boolean';
+    when 'text' then return policy.is_text(value);
+    when 'enum' then return coalesce(word = any (string_to_array(substr(format, 6), '|')), false);
+    when 'bool|enum' then
+      return jsonb_typeof(value) = 'boolean' or coalesce(word = any (string_to_array(substr(format, 11), '|')), false);
+    when 'duration' then return policy.is_duration(value, 0, 100000000000);
+    when 'interval' then return policy.is_duration(value, 1, 100000000000);
+    when 'tick' then return policy.is_duration(value, 0.001, 100000000000);
+    when 'age' then return policy.is_duration(value, 1, 31622400);
+    when 'throttle' then return coalesce(policy.is_rate(word), false);
+    when 'limit' then return coalesce(policy.is_limit(value), false);
+    when 'count' then return policy.is_count(value, 0, 999999999999999);
+    when 'positive' then return policy.is_count(value, 1, 999999999999999);
+    when 'port' then return policy.is_count(value, 1, 65535);
+    when 'address' then return coalesce(policy.is_ip(word), false);
+    when 'socket' then return coalesce(policy.is_socket(word), false);
+    when 'secret' then return coalesce(policy.is_secret(value), false);
+    when 'suspend' then return coalesce(policy.is_suspend(value), false);
+    when 'protocol' then return coalesce(policy.is_protocol(value), false);
+    when 'openssl_options' then return coalesce(policy.is_openssl_options(word), false);
+    when 'list' then
+      if jsonb_typeof(value) <> 'array' then
+        return false;
+      end if;
+      return not exists (
+        select from jsonb_array_elements(value) as e (element) where not policy.fits_element(substr(format, 6), e.element));
+    when 'map' then
+      if jsonb_typeof(value) <> 'object' then
+        return false;
+      end if;
+      return not exists (
+        select from jsonb_each(value) as e (key, element) where e.key = '' or not policy.fits_element(substr(format, 5), e.element));
+    else return false;
+  end case;
+end $$;
 comment on function policy.fits(text, jsonb) is 'Whether a value is what a format of policy.option allows.';
 
 create function policy.allowed(format text) returns text

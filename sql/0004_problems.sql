@@ -68,7 +68,7 @@ end $$;
 comment on function policy.sentence(text, text, jsonb, text) is 'Says what is wrong with a field, and what is allowed.';
 
 create function policy.lonely(object text, record jsonb) returns table (field text, problem text)
-  language sql immutable parallel safe
+  language sql stable parallel safe
 begin atomic
   select case when record ? p.one then p.one else p.other end,
          format('%s is set without %s; %s.', case when record ? p.one then p.one else p.other end,
@@ -121,13 +121,18 @@ end;
 comment on function policy.uses(jsonb) is
   'The names under which the catalogue may say that a record is newer or restricted: options, and things inside them.';
 
+create function policy.with_boolean(fields jsonb, field text) returns jsonb
+  language sql immutable parallel safe
+  return case when fields ->> field in ('true', 'false')
+    then jsonb_set(fields, array[field], (fields ->> field)::jsonb) else fields end;
+comment on function policy.with_boolean(jsonb, text) is 'The fields with text true or false in this one made a boolean.';
+
 create function policy.record(object text, fields jsonb) returns jsonb
   language sql immutable parallel safe
   return case object
     when 'queue_config' then fields -> 'options'
-    when 'listener_domain' then jsonb_strip_nulls((fields - '{listener,domain,tag}'::text[]) || jsonb_build_object(
-      'log_oob', case when fields ->> 'log_oob' in ('true', 'false') then (fields ->> 'log_oob')::jsonb else fields -> 'log_oob' end,
-      'log_arf', case when fields ->> 'log_arf' in ('true', 'false') then (fields ->> 'log_arf')::jsonb else fields -> 'log_arf' end))
+    when 'listener_domain' then policy.with_boolean(policy.with_boolean(
+      jsonb_strip_nulls(fields - '{listener,domain,tag}'::text[]), 'log_oob'), 'log_arf')
     when 'egress_source' then jsonb_strip_nulls(fields - '{node_group,tag}'::text[])
     when 'tenant' then jsonb_strip_nulls(fields - '{name,tenant,campaign,egress_pool,options,tag}'::text[])
   end;

@@ -78,7 +78,8 @@ async def test_tenants_bring_their_campaigns(db):
     await db.execute(
         """
         insert into policy.tenant (name, egress_pool, require_authz, overall_max_message_rate, options)
-        values ('full', 'unspecified', '{bob}', '10/s', '{"max_age": 3600}'), ('bare', null, '{}', null, '{}');
+        values ('full', 'unspecified', '{bob}', '10/s', '{"max_age": 3600}'), ('bare', null, null, null, '{}'),
+              ('closed', null, '{}', null, '{}');
         insert into policy.tenant_campaign (tenant, campaign, overall_max_message_rate) values ('full', 'c', '1/s'), ('full', 'd', null);
         """
     )
@@ -88,6 +89,7 @@ async def test_tenants_bring_their_campaigns(db):
             "campaigns": {"c": {"overall_max_message_rate": "1/s"}, "d": {}},
         },
         "tenant/bare": {"options": {}},
+        "tenant/closed": {"require_authz": [], "options": {}},
     }  # fmt: skip
 
 
