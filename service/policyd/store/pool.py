@@ -50,7 +50,8 @@ def translated() -> Iterator[None]:
     except _GONE as error:
         raise DatabaseUnavailable(_sentence(error)) from error
     except asyncpg.IntegrityConstraintViolationError as error:
-        raise Conflict(error.constraint_name or "", error.message or "", hint=error.hint) from error
+        message = ": ".join(part for part in (error.message, error.detail) if part)
+        raise Conflict(error.constraint_name or "", message, hint=error.hint) from error
     except asyncpg.PostgresError as error:
         raise StatementRefused(
             error.message or type(error).__name__,
