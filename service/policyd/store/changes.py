@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+from policyd.errors import DatabaseUnavailable
 from policyd.policy.position import Position
 from policyd.policy.validity import News
+from policyd.store.documents import EMPTY
 from policyd.store.pool import Connection, translated
 from policyd.store.queries import QUERIES
 
@@ -26,12 +28,15 @@ async def read_changes(
     What happened after *since*, up to the head, in one snapshot.
 
     Kinds of which more than *most_tags* documents changed are told as floors; so is everything when the log no
-    longer reaches back. A *since* that the log does not hold, or None, gives a reset.
+    longer reaches back. A *since* that the log does not hold, or None, gives a reset. DatabaseUnavailable when there
+    is no log at all, as in the middle of a restore.
     """
     number, stamp = (-1, "") if since is None else (since.number, since.stamp)
     with translated():
         rows = await connection.fetch(QUERIES["changes"], number, stamp, most_tags, most_stamps)
-    head = next(row for row in rows if row["what"] == "head")
+    head = next((row for row in rows if row["what"] == "head"), None)
+    if head is None:
+        raise DatabaseUnavailable(EMPTY)
     position = Position(head["revision"], head["name"])
     stamps = {row["revision"]: row["name"] for row in rows if row["what"] in ("head", "stamp")}
     return Reading(

@@ -1,11 +1,12 @@
 """The service's database: everything that it asks, each with a deadline, on connections of its own kind."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from policyd.config import DatabaseConfig
+from policyd.errors import DatabaseUnavailable, StatementRefused
 from policyd.observe.events import BackendAnswered, Observer
 from policyd.policy.node import NodeReport
 from policyd.policy.position import Position
@@ -49,35 +50,59 @@ class Database:
     @asynccontextmanager
     async def log(self, wake: Callable[[], None]) -> AsyncIterator[Log]:
         """A connection to the change log; *wake* is called at notifications and when it is lost."""
-        async with listening(self._config, CHANNEL, wake) as connection:
-            yield Log(connection, self._observe)
+        with _asking_again_may_help():
+            async with listening(self._config, CHANNEL, wake) as connection:
+                # The feed decides which server is followed: after a failover nothing may still ask the other one.
+                self._lookups.renew()
+                self._questions.renew()
+                yield Log(connection, self._observe)
 
     async def read_documents(self, tags: Iterable[str]) -> tuple[Position, Documents]:
         """The documents that exist among *tags*, and their snapshot's position."""
-        async with self._lookups.use("documents") as connection:
+        async with self._use(self._lookups, "documents") as connection:
             return await documents.read_documents(connection, tags)
 
     async def read_changes(self, since: Position) -> changes.Reading:
         """What happened after a position that the feed's own window does not reach back to."""
-        async with self._questions.use("changes") as connection:
+        async with self._use(self._questions, "changes") as connection:
             return await changes.read_changes(connection, since, most_tags=BULK)
 
     async def holds_position(self, position: Position) -> bool:
         """Whether *position* is of this database's history."""
-        async with self._questions.use("position") as connection:
+        async with self._use(self._questions, "position") as connection:
             return await changes.holds_position(connection, position)
 
     async def read_names(self, kind: str, after: str, limit: int) -> tuple[Position, list[str]]:
         """A page of the tags of one kind's documents, and its snapshot's position."""
-        async with self._questions.use("names") as connection:
+        async with self._use(self._questions, "names") as connection:
             return await documents.read_names(connection, kind, after=after, limit=limit)
 
     async def write_report(self, report: NodeReport, token: str | None) -> None:
         """Keep what a node said of itself."""
-        async with self._questions.use("node") as connection:
+        async with self._use(self._questions, "node") as connection:
             await nodes.write_report(connection, report, token)
+
+    @asynccontextmanager
+    async def _use(self, connections: Connections, operation: str) -> AsyncIterator[Connection]:
+        with _asking_again_may_help():
+            async with connections.use(operation) as connection:
+                yield connection
 
     async def close(self) -> None:
         """Close what is open."""
         await self._lookups.close()
         await self._questions.close()
+
+
+@contextmanager
+def _asking_again_may_help() -> Iterator[None]:
+    """
+    Raise DatabaseUnavailable for what PostgreSQL refuses, too.
+
+    What the service asks is right wherever there is policy; so a refusal is about the database, which is being
+    replaced, restored or locked up by somebody. That must end neither the service nor the answers that it has.
+    """
+    try:
+        yield
+    except StatementRefused as error:
+        raise DatabaseUnavailable(f"PostgreSQL refuses what policyd needs: {error.args[0]}") from error

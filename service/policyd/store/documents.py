@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 
+from policyd.errors import DatabaseUnavailable
 from policyd.policy.position import Position
 from policyd.policy.resolving import Documents
 from policyd.policy.tags import kind_of
@@ -13,6 +14,8 @@ from policyd.store.queries import QUERIES
 
 KINDS = ("listener_domain", "egress_source", "egress_pool", "tenant", "queue_settings", "queue", "api_token")
 """The kinds of documents, in the order of the query's parameters."""
+
+EMPTY = "the log of policy is empty: this database is not restored yet"
 
 
 async def read_documents(connection: Connection, tags: Iterable[str]) -> tuple[Position, Documents]:
@@ -35,5 +38,7 @@ async def read_names(
 
 
 def _head(rows: Sequence[Any]) -> Position:
-    head = next(row for row in rows if row["tag"] is None)
+    head = next((row for row in rows if row["tag"] is None), None)
+    if head is None:
+        raise DatabaseUnavailable(EMPTY)
     return Position(head["number"], head["stamp"])

@@ -108,6 +108,7 @@ class Connections:
         self._observe = observe
         self._free = asyncio.Semaphore(most)
         self._idle: list[Connection] = []
+        self._era = 0
 
     @asynccontextmanager
     async def use(self, operation: str) -> AsyncIterator[Connection]:
@@ -116,6 +117,7 @@ class Connections:
             async with asyncio.timeout(self._config.connect_timeout):
                 await self._free.acquire()
         try:
+            era = self._era
             connection = await self._take()
             began = time.perf_counter()
             try:
@@ -123,7 +125,10 @@ class Connections:
             except BaseException:
                 connection.terminate()
                 raise
-            self._idle.append(connection)
+            if era == self._era:
+                self._idle.append(connection)
+            else:
+                connection.terminate()
             self._observe(
                 BackendAnswered(
                     backend="postgresql", operation=operation, seconds=time.perf_counter() - began
@@ -131,6 +136,12 @@ class Connections:
             )
         finally:
             self._free.release()
+
+    def renew(self) -> None:
+        """Use no connection again that is open now."""
+        self._era += 1
+        while self._idle:
+            self._idle.pop().terminate()
 
     async def close(self) -> None:
         """Close what is idle; what is in use is closed by its user's end."""
