@@ -224,12 +224,16 @@ def _is_placed(section: Section | None) -> bool:
 
 def _trie_notes(queues: Sections, *, copied: bool) -> Iterator[Note]:
     """For each queue that policyd answers with where KumoMTA answers with another, or the default alone."""
+    # To KumoMTA the default is one more label of its trie.
     origins = {
-        names[0]: s.origin for (level, names), s in queues.items() if level == "queue" and names[0] != DEFAULT
+        names[0]: section.origin
+        for (level, names), section in queues.items()
+        if level == "queue" and not (copied and names[0] == DEFAULT)
     }
-    # Where `*` is the default too, going back to it changes nothing but the tenants inside it.
-    same = copied and not any(level == "queue_tenant" and names[0] == "*" for level, names in queues)
     trie = make_trie(origins)
+    # Where `*` is the default too, going back to it changes nothing but the tenants inside it.
+    has_tenants = any(level == "queue_tenant" and names[0] == "*" for level, names in queues)
+    same = copied and trie.kumomta(DEFAULT) == "*" and not has_tenants
     by_entry: dict[str, list[str]] = {}
     for name in trie.doubtful_names():
         theirs, ours = trie.kumomta(name), trie.policyd(name)

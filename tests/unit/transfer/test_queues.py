@@ -294,3 +294,13 @@ def test_going_back_to_a_star_that_is_the_default_too_makes_no_difference() -> N
     assert not notes(read(queues='[queue."*"]\nmax_age = 1\n[queue."a.com"]\n'), "trie")
     with_tenant = read(queues='[queue."*"."t"]\nmax_age = 1\n[queue."a.com"]\n')
     assert notes(with_tenant, "trie")[0].origin.key == ("queue", "*")
+
+
+def test_the_default_is_a_label_that_hides_the_star_below_it_in_kumomta() -> None:
+    (note,) = notes(read(queues='[queue."*"]\nmax_age = 1\n[queue.default]\nmax_age = 2\n'), "trie")
+    assert note.details == ("x.default: KumoMTA answers nothing but the default, policyd answers *",)
+
+
+def test_a_star_that_a_longer_name_hides_from_the_default_is_named() -> None:
+    (note,) = notes(read(queues='[queue."*"]\nmax_age = 1\n[queue."a.default"]\n'), "trie")
+    assert "default: KumoMTA answers nothing but the default, policyd answers *" in note.details
