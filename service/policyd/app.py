@@ -21,6 +21,7 @@ from policyd.api.answering import Answering
 from policyd.api.bearers import Bearers
 from policyd.api.lookup_listener import LookupListener
 from policyd.api.routes import Router
+from policyd.api.server import Server
 from policyd.api.table import create_routes
 from policyd.config import Config, LookupConfig
 from policyd.errors import ConfigError
@@ -131,6 +132,7 @@ def _create(stack: AsyncExitStack, config: Config, *observers: Observer) -> _Ser
         write_report=database.write_report,
         observe=observe,
         most_bytes=config.lookup.max_body,
+        body_deadline=config.lookup.body_deadline,
     )
     listener = LookupListener(
         answering=answering,
@@ -140,7 +142,14 @@ def _create(stack: AsyncExitStack, config: Config, *observers: Observer) -> _Ser
         router=Router(create_routes(answering, version=__version__)),
         observe=observe,
     )
-    admin = Admin(feed=feed, bearers=bearers, lookups=lookups, read=answering.read, metrics=metrics.render)
+    admin = Admin(
+        feed=feed,
+        bearers=bearers,
+        lookups=lookups,
+        read=answering.read,
+        metrics=metrics.render,
+        observe=observe,
+    )
     return _Service(feed=feed, batch=batch, listener=listener, admin=admin, observe=observe)
 
 
@@ -171,7 +180,7 @@ async def _background(*endless: Coroutine[Any, Any, None]) -> AsyncIterator[None
 
 
 async def _open_lookups(stack: AsyncExitStack, config: LookupConfig, listener: LookupListener) -> Address:
-    server = web.Server(listener, access_log=None, keepalive_timeout=_KEEPALIVE)
+    server = Server(listener, keepalive_timeout=_KEEPALIVE)
     return await _open(
         stack,
         web.ServerRunner(server, shutdown_timeout=_DRAIN),

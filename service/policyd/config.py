@@ -1,7 +1,9 @@
 """Configuration as values: one frozen class for each concern, with its defaults. No I/O; see config_loader."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from policyd.units import Address, Bytes, Seconds
@@ -59,6 +61,7 @@ class LookupConfig:
     require_tokens: bool = True
     allow_plaintext_secrets: bool = False
     max_body: Bytes = _between(1024, 2**30, 2**20)
+    body_deadline: Seconds = _between(0.1, 600, 10.0)
     deadline: Seconds = _between(0.05, 60, 2.0)
     max_pending: int = _between(1, 1_000_000, 2_000)
 
@@ -90,6 +93,54 @@ class FeedConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRootConfig:
+    """
+    A place where private keys live, called `[keys.NAME]`; rows may name a key below it, but never a path.
+
+    Files: `DIR/DOMAIN/SELECTOR.key`. Vault: field *key_field* of `MOUNT/PREFIX/DOMAIN/SELECTOR`; without *kv_version*
+    Vault is asked which version the mount has.
+    """
+
+    kind: Literal["files", "vault"] = "files"
+    dir: Path = Path("/opt/kumomta/etc/dkim")
+    suffix: str = ".key"
+    mount: str = "secret"
+    prefix: str = "dkim"
+    key_field: str = "key"
+    kv_version: int | None = field(default=None, metadata={LEAST: 1, MOST: 2})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VaultConfig:
+    """
+    Where Vault or OpenBao is, and who policyd is there. Several addresses of one cluster are separated by commas.
+
+    *login* says which credential counts. Those in files are read again at every login, so that they may be replaced;
+    a refused one is not offered again until it changes.
+    """
+
+    address: str = ""
+    namespace: str = ""
+    ca_file: Path | None = None
+    client_cert: Path | None = None
+    client_key: Path | None = None
+    allow_plaintext_secrets: bool = False
+    login: Literal["token", "approle", "kubernetes"] = "token"
+    login_mount: str = ""
+    token: str = _secret()
+    token_file: Path | None = None
+    role_id: str = ""
+    secret_id: str = _secret()
+    secret_id_file: Path | None = None
+    kubernetes_role: str = ""
+    kubernetes_jwt_file: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+    connections: int = _between(1, 64, 4)
+    max_pending: int = _between(1, 100_000, 500)
+    timeout: Seconds = _between(0.05, 60, 1.5)
+    login_timeout: Seconds = _between(0.1, 60, 10.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoggingConfig:
     """What is written to standard error."""
 
@@ -116,5 +167,18 @@ class Config:
     admin: AdminConfig = AdminConfig()
     cache: CacheConfig = CacheConfig()
     feed: FeedConfig = FeedConfig()
+    keys: Mapping[str, KeyRootConfig] = field(
+        default_factory=lambda: MappingProxyType({"default": KeyRootConfig()})
+    )
+    vault: VaultConfig = VaultConfig()
     logging: LoggingConfig = LoggingConfig()
     client: ClientConfig = ClientConfig()
+
+    def sections(self) -> Iterator[tuple[str, Any]]:
+        """Each section's name as it stands in the file, and its values: `keys` has one for each root."""
+        for section in fields(self):
+            value = getattr(self, section.name)
+            if isinstance(value, Mapping):
+                yield from ((f"{section.name}.{name}", each) for name, each in value.items())
+            else:
+                yield section.name, value

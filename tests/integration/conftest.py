@@ -8,6 +8,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+import pytest_asyncio
 
 from policyd.app import running
 from policyd.config import AdminConfig, Config, DatabaseConfig, FeedConfig, LookupConfig
@@ -15,6 +16,7 @@ from policyd.observe.events import Observation
 from policyd.policy.token import hash_secret
 from policyd.store.pool import Connection
 from policyd.units import Address, Seconds
+from tests.conftest import Postgres, connection_to
 
 TOKEN = "test.0123456789abcdefghij"
 ANY_PORT = Address("127.0.0.1", 0)
@@ -119,3 +121,19 @@ async def service(dsn: str, db: Connection) -> AsyncIterator[Service]:
     async with serving(make_config(dsn)) as running_service:
         await running_service.observations.wait_for(lambda seen: type(seen).__name__ == "CurrencyRegained")
         yield running_service
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def asked_only(postgres: Postgres) -> AsyncIterator[Service]:
+    """
+    Such a service for a whole module of tests that change nothing, because a database takes longer than a question.
+
+    The module needs `pytestmark = pytest.mark.asyncio(loop_scope="module")`.
+    """
+    name = await postgres.clone()
+    async with connection_to(postgres.dsn(name)) as connection:
+        await make_token(connection)
+    async with serving(make_config(postgres.dsn(name))) as running_service:
+        await running_service.observations.wait_for(lambda seen: type(seen).__name__ == "CurrencyRegained")
+        yield running_service
+    await postgres.drop(name)

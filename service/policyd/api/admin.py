@@ -9,10 +9,11 @@ from aiohttp import web
 
 from policyd.api.asked import Target, peer_of
 from policyd.api.bearers import Bearers, require
-from policyd.api.problems import problem_response
-from policyd.errors import PolicydError
+from policyd.api.problems import NO_ROUTE, WRONG_METHOD, RequestRefused
+from policyd.api.refusals import refusal
 from policyd.live.feed import Feed
 from policyd.live.lookups import Lookups
+from policyd.observe.events import Observer
 from policyd.policy.explaining import explanation
 from policyd.policy.lookup import Lookup
 
@@ -29,6 +30,7 @@ class Admin:
     lookups: Lookups
     read: Callable[[Target], Lookup]
     metrics: Callable[[], bytes]
+    observe: Observer
 
     async def livez(self, request: web.Request) -> web.StreamResponse:
         """200 while the process turns."""
@@ -67,18 +69,27 @@ class Admin:
         bearer = await self.bearers.identify(request.headers.get("Authorization"))
         require(bearer, "admin", peer_of(request))
 
-
-@web.middleware
-async def _problems(request: web.Request, handler: RequestHandler) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except PolicydError as error:
-        return problem_response(error)
+    @web.middleware
+    async def refuse(self, request: web.Request, handler: RequestHandler) -> web.StreamResponse:
+        """Problems instead of aiohttp's own pages."""
+        try:
+            return await handler(request)
+        except web.HTTPMethodNotAllowed as error:
+            allowed = ", ".join(sorted(error.allowed_methods))
+            return refusal(
+                RequestRefused(WRONG_METHOD, f"allowed: {allowed}", headers={"Allow": allowed}),
+                self.observe,
+                request,
+            )
+        except web.HTTPNotFound:
+            return refusal(RequestRefused(NO_ROUTE, "nothing is at this path"), self.observe, request)
+        except Exception as error:  # noqa: BLE001  (the edge, as on the other listener)
+            return refusal(error, self.observe, request)
 
 
 def create_admin(admin: Admin) -> web.Application:
     """The admin listener's application."""
-    application = web.Application(middlewares=[_problems])
+    application = web.Application(middlewares=[admin.refuse])
     application.add_routes(
         [
             web.get("/livez", admin.livez),

@@ -9,9 +9,10 @@ import orjson
 from aiohttp import web
 
 from policyd.api.asked import POSITION_HEADER, Asked, Target, read_json
-from policyd.api.bearers import Bearer, require
-from policyd.api.problems import BAD_REQUEST, NO_ROUTE, RequestRefused, problem_document
-from policyd.errors import LookupInvalid, PolicydError
+from policyd.api.bearers import require
+from policyd.api.problems import BAD_REQUEST, NO_ROUTE, RequestRefused
+from policyd.api.refusals import refusal_document
+from policyd.errors import LookupInvalid
 from policyd.live.history import History
 from policyd.live.lookups import Lookups, Served
 from policyd.observe.events import NodeReported, Observer
@@ -37,6 +38,7 @@ class Answering:
     write_report: Callable[[NodeReport, str | None], Awaitable[None]]
     observe: Observer
     most_bytes: int
+    body_deadline: float
 
     async def lookup(self, asked: Asked) -> web.StreamResponse:
         """One answer: 200 or 404 with the envelope and its label."""
@@ -50,14 +52,14 @@ class Answering:
 
     async def batch(self, asked: Asked) -> web.StreamResponse:
         """Many answers in order, each with its status; the label is one that holds for all of them."""
-        paths = await read_json(asked.request, most_bytes=self.most_bytes)
+        paths = await self._body(asked)
         if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
             raise RequestRefused(BAD_REQUEST, 'the body is a JSON array of paths, like ["/tenant/acme"]')
         if len(paths) > MOST_IN_BATCH:
             raise RequestRefused(
                 BAD_REQUEST, f"{len(paths)} paths in one batch; allowed: at most {MOST_IN_BATCH}"
             )
-        results = await asyncio.gather(*(self._serve_path(path, asked.bearer, asked.peer) for path in paths))
+        results = await asyncio.gather(*(self._serve_path(path, asked) for path in paths))
         positions = [served.position for served in results if isinstance(served, Served)]
         ages = [
             served.stale_for
@@ -106,8 +108,7 @@ class Answering:
     async def node(self, asked: Asked) -> web.StreamResponse:
         """Take a node's report of what it has applied."""
         _only(asked.target.query, set())
-        body = await read_json(asked.request, most_bytes=self.most_bytes)
-        report = NodeReport.parse(asked.key, body)
+        report = NodeReport.parse(asked.key, await self._body(asked))
         await self.write_report(report, asked.bearer.token)
         self.observe(NodeReported(node=report.node_id, applied=report.applied))
         return web.Response(status=204, headers={POSITION_HEADER: str(self.history.position())})
@@ -119,13 +120,16 @@ class Answering:
             raise RequestRefused(NO_ROUTE, "this path is not a lookup; /openapi.json says which are")
         return kind.read(target.segments[1] if kind.key is not None else None, target.query)
 
-    async def _serve_path(self, path: str, bearer: Bearer, peer: str) -> Served | PolicydError:
+    async def _body(self, asked: Asked) -> Any:
+        return await read_json(asked.request, most_bytes=self.most_bytes, deadline=self.body_deadline)
+
+    async def _serve_path(self, path: str, asked: Asked) -> Served | dict[str, object]:
         try:
             lookup = self.read(Target.parse(path))
-            require(bearer, "lookup", peer)
+            require(asked.bearer, "lookup", asked.peer)
             return await self.lookups.answer(lookup)
-        except PolicydError as error:
-            return error
+        except Exception as error:  # noqa: BLE001  (what is wrong with one of them is no reason to fail the others)
+            return refusal_document(error, self.observe, asked.request)
 
 
 def labels(position: Position, stale_for: float | None) -> dict[str, str]:
@@ -137,10 +141,9 @@ def labels(position: Position, stale_for: float | None) -> dict[str, str]:
     return headers
 
 
-def _element(result: Served | PolicydError) -> bytes:
-    if isinstance(result, PolicydError):
-        document = problem_document(result)
-        return orjson.dumps({"status": document["status"], "problem": document})
+def _element(result: Served | dict[str, object]) -> bytes:
+    if not isinstance(result, Served):
+        return orjson.dumps({"status": result["status"], "problem": result})
     stale = b"" if result.stale_for is None else b'"stale":true,"age":%d,' % int(result.stale_for)
     return b'{"status":%d,%b%b' % (200 if result.answer.found else 404, stale, result.answer.body[1:])
 
@@ -152,14 +155,20 @@ def _json(body: object, position: Position) -> web.Response:
 
 
 def _only(query: Sequence[tuple[str, str]], allowed: set[str]) -> dict[str, str]:
-    for name, _ in query:
+    given: dict[str, str] = {}
+    for name, value in query:
         if name not in allowed:
             raise LookupInvalid(
                 parameter=name,
                 problem="is not a parameter here",
                 allowed=", ".join(sorted(allowed)) or "none",
             )
-    return dict(query)
+        if name in given:
+            raise LookupInvalid(parameter=name, problem="is given twice", allowed="once")
+        if "\x00" in value:
+            raise LookupInvalid(parameter=name, problem="holds NUL", allowed="text")
+        given[name] = value
+    return given
 
 
 def _position(written: str) -> Position:

@@ -1,15 +1,16 @@
 """A request as handlers see it: taken apart once, at the edge."""
 
+import asyncio
 import re
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import orjson
-from aiohttp import web
+from aiohttp import ClientError, web
 
 from policyd.api.bearers import Bearer
-from policyd.api.problems import BAD_REQUEST, TOO_LARGE, RequestRefused
+from policyd.api.problems import BAD_REQUEST, TOO_LARGE, TOO_SLOW, ProblemType, RequestRefused
 from policyd.errors import LookupInvalid
 from policyd.policy.position import Position
 
@@ -27,6 +28,8 @@ class Target:
     @classmethod
     def parse(cls, raw: str) -> "Target":
         """The target that *raw* writes. A `+` is a plus sign: names may hold one, and this is no form."""
+        if not raw.startswith("/"):
+            raise RequestRefused(BAD_REQUEST, "a path begins with a slash")
         path, _, query = raw.partition("?")
         return cls(
             segments=tuple(_unescape(segment) for segment in path.removeprefix("/").split("/")),
@@ -49,6 +52,14 @@ class Asked:
         return self.target.segments[1]
 
 
+def target_of(request: web.BaseRequest) -> Target:
+    """The target of *request*, which a proxy may have written with scheme and host (RFC 9112, 3.2.2)."""
+    raw = request.raw_path
+    if raw.startswith(("http://", "https://")):
+        raw = "/" + raw.partition("://")[2].partition("/")[2]
+    return Target.parse(raw)
+
+
 def position_of(request: web.BaseRequest) -> Position | None:
     """The position that the request's sender has reached, if it says so."""
     written = request.headers.get(POSITION_HEADER)
@@ -67,24 +78,39 @@ def peer_of(request: web.BaseRequest) -> str:
     return name[0] if isinstance(name, tuple) else "127.0.0.1"
 
 
-async def read_json(request: web.BaseRequest, *, most_bytes: int) -> Any:
-    """The JSON body of the request; RequestRefused when it is too large or is none."""
-    if (request.content_length or 0) > most_bytes:
-        raise _too_large(most_bytes)
-    body = bytearray()
-    async for chunk in request.content.iter_chunked(65_536):
-        body += chunk
-        if len(body) > most_bytes:
-            raise _too_large(most_bytes)
+async def read_json(request: web.BaseRequest, *, most_bytes: int, deadline: float) -> Any:
+    """The JSON body of the request; RequestRefused when it is too large, comes too slowly, or is none."""
+    try:
+        async with asyncio.timeout(deadline):
+            body = await _read(request, most_bytes)
+    except TimeoutError:
+        raise _last(TOO_SLOW, f"a body has to arrive within {deadline:g} s") from None
+    except (web.RequestPayloadError, ClientError, ConnectionError):
+        raise _last(BAD_REQUEST, "the body cannot be read as its headers describe it") from None
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
         raise RequestRefused(BAD_REQUEST, "the body is not JSON") from None
 
 
-def _too_large(most_bytes: int) -> RequestRefused:
+async def _read(request: web.BaseRequest, most_bytes: int) -> bytearray:
+    too_large = f"a body may have {most_bytes} bytes"
+    if (request.content_length or 0) > most_bytes:
+        raise _last(TOO_LARGE, too_large)
+    transport = request.transport
+    if transport is not None and request.headers.get("Expect", "").lower() == "100-continue":
+        transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    body = bytearray()
+    async for chunk in request.content.iter_chunked(65_536):
+        body += chunk
+        if len(body) > most_bytes:
+            raise _last(TOO_LARGE, too_large)
+    return body
+
+
+def _last(problem: ProblemType, detail: str) -> RequestRefused:
     # What is left of the body is not worth reading, so the connection cannot be used again.
-    return RequestRefused(TOO_LARGE, f"a body may have {most_bytes} bytes", headers={"Connection": "close"})
+    return RequestRefused(problem, detail, headers={"Connection": "close"})
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -1,6 +1,5 @@
 """The lookup listener: from a raw request to a response, the hit first and everything else after it."""
 
-import secrets
 import time
 from collections.abc import Mapping
 
@@ -8,22 +7,16 @@ from aiohttp import web
 from aiohttp.http import HttpVersion11
 
 from policyd.api.answering import Answering
-from policyd.api.asked import POSITION_HEADER, Asked, Target, peer_of, position_of
+from policyd.api.asked import POSITION_HEADER, Asked, Target, peer_of, position_of, target_of
 from policyd.api.bearers import Bearers, require
-from policyd.api.problems import (
-    NO_ROUTE,
-    WRONG_METHOD,
-    RequestRefused,
-    failure_response,
-    problem_response,
-)
+from policyd.api.problems import NO_ROUTE, WRONG_METHOD, RequestRefused
+from policyd.api.refusals import refusal
 from policyd.api.routes import Route, Router
 from policyd.api.wire import Heads, Ready
-from policyd.errors import PolicydError, Unauthorized
 from policyd.live.feed import Feed
 from policyd.live.lookups import Lookups
 from policyd.live.tally import Tally
-from policyd.observe.events import Observer, RequestFailed, TokenRefused
+from policyd.observe.events import Observer
 from policyd.policy.position import Position
 
 
@@ -60,19 +53,8 @@ class LookupListener:
                 return hit
         try:
             return await self._answer(request)
-        except PolicydError as error:
-            return self._refuse(request, error)
-        except Exception as error:  # noqa: BLE001  (the edge: whatever it is, the client gets a 500 and the log the rest)
-            request_id = secrets.token_hex(8)
-            self._observe(
-                RequestFailed(
-                    request_id=request_id,
-                    method=request.method,
-                    route=_first_segment(request.raw_path),
-                    error=error,
-                )
-            )
-            return failure_response(request_id)
+        except Exception as error:  # noqa: BLE001  (the edge: whatever it is, the client gets an answer and the log the rest)
+            return refusal(error, self._observe, request)
 
     def _hit(self, request: web.BaseRequest, began: float) -> web.StreamResponse | None:
         """The whole of a cached lookup that keeps its connection: token, position, rule, and ready bytes."""
@@ -107,7 +89,7 @@ class LookupListener:
             return False
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        target = Target.parse(request.raw_path)
+        target = target_of(request)
         route = self._route(request.method, target)
         bearer = self._bearers.anyone
         if route.scope is not None:
@@ -127,11 +109,6 @@ class LookupListener:
             allowed = ", ".join(sorted({*routes, *(["HEAD"] if "GET" in routes else [])}))
             raise RequestRefused(WRONG_METHOD, f"allowed: {allowed}", headers={"Allow": allowed})
         return route
-
-    def _refuse(self, request: web.BaseRequest, error: PolicydError) -> web.StreamResponse:
-        if isinstance(error, Unauthorized):
-            self._observe(TokenRefused(token=error.token, reason=str(error), peer=peer_of(request)))
-        return problem_response(error)
 
 
 def _first_segment(raw_path: str) -> str:

@@ -43,6 +43,7 @@ class RequestRefused(PolicydError):
 
 NO_ROUTE = ProblemType(status=404, slug="no-route", title="There is nothing at this path")
 WRONG_METHOD = ProblemType(status=405, slug="wrong-method", title="This path does not take this method")
+TOO_SLOW = ProblemType(status=408, slug="too-slow", title="The request did not arrive in time")
 TOO_LARGE = ProblemType(status=413, slug="too-large", title="The request is too large")
 BAD_REQUEST = ProblemType(status=400, slug="bad-request", title="The request cannot be understood")
 INTERNAL = ProblemType(
@@ -71,7 +72,7 @@ PROBLEMS: tuple[tuple[type[PolicydError], ProblemType], ...] = (
 )
 
 
-def problem_of(error: PolicydError) -> ProblemType:
+def problem_of(error: Exception) -> ProblemType:
     """What *error* is to the client; an error that is not in the table is ours."""
     if isinstance(error, RequestRefused):
         return error.problem
@@ -79,22 +80,18 @@ def problem_of(error: PolicydError) -> ProblemType:
 
 
 def problem_document(error: PolicydError) -> dict[str, object]:
-    """The body for *error*: type, title, status, detail; never SQL, a stack trace or a secret."""
-    problem = problem_of(error)
-    document: dict[str, object] = {
-        "type": TYPE_PREFIX + problem.slug,
-        "title": problem.title,
-        "status": problem.status,
-    }
-    if problem is not INTERNAL:
-        document["detail"] = str(error)
-        if error.hint:
-            document["hint"] = error.hint
-    return document
+    """The body for an error of the request's: type, title, status, detail; never SQL, a stack trace or a secret."""
+    document = _document(problem_of(error)) | {"detail": str(error)}
+    return document | {"hint": error.hint} if error.hint else document
 
 
-def problem_response(error: PolicydError) -> web.Response:
-    """The response for an error that was raised on purpose."""
+def failure_document(request_id: str) -> dict[str, object]:
+    """The body for an error of ours: nothing but where to look for it."""
+    return _document(INTERNAL) | {"request_id": request_id}
+
+
+def problem_response(error: Exception, document: Mapping[str, object]) -> web.Response:
+    """The response that has *document* as its body, with the headers that *error* asks for."""
     problem = problem_of(error)
     headers = dict(error.headers) if isinstance(error, RequestRefused) else {}
     if problem.retry_after is not None:
@@ -102,19 +99,9 @@ def problem_response(error: PolicydError) -> web.Response:
     if problem.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="policyd"'
     return web.Response(
-        status=problem.status,
-        body=orjson.dumps(problem_document(error)),
-        content_type=CONTENT_TYPE,
-        headers=headers,
+        status=problem.status, body=orjson.dumps(document), content_type=CONTENT_TYPE, headers=headers
     )
 
 
-def failure_response(request_id: str) -> web.Response:
-    """The response for an error of ours: nothing but where to look for it."""
-    document = {
-        "type": TYPE_PREFIX + INTERNAL.slug,
-        "title": INTERNAL.title,
-        "status": INTERNAL.status,
-        "request_id": request_id,
-    }
-    return web.Response(status=500, body=orjson.dumps(document), content_type=CONTENT_TYPE)
+def _document(problem: ProblemType) -> dict[str, object]:
+    return {"type": TYPE_PREFIX + problem.slug, "title": problem.title, "status": problem.status}

@@ -1,0 +1,47 @@
+"""aiohttp's HTTP server, save for what it says to those who do not speak HTTP."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+from aiohttp import web
+
+from policyd.api.problems import BAD_REQUEST, RequestRefused, problem_document, problem_response
+
+Answer: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class Server(web.Server):
+    """`web.Server` with connections of ours."""
+
+    def __init__(self, answer: Answer, *, keepalive_timeout: float) -> None:
+        super().__init__(answer)
+        self._keepalive_timeout = keepalive_timeout
+
+    def __call__(self) -> web.RequestHandler:
+        """A connection."""
+        return _Connection(
+            self,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type]  # None is how aiohttp's own runners say it
+            keepalive_timeout=self._keepalive_timeout,
+        )
+
+
+class _Connection(web.RequestHandler):
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Not aiohttp's text: it quotes the line that it could not read, and a token may stand in that."""
+        if status != BAD_REQUEST.status:
+            return super().handle_error(request, status, exc, message)
+        refused = RequestRefused(BAD_REQUEST, "this is no HTTP request, or its head is too long")
+        response = problem_response(refused, problem_document(refused))
+        response.force_close()
+        return response
