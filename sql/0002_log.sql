@@ -127,7 +127,11 @@ end $$;
 comment on function policy.claim_turn() is
   'Locks the counter until this transaction ends, waiting its turn for at most lock_timeout (10 s unless set).';
 
-create function policy.claim() returns trigger language plpgsql set search_path = '' as $$
+revoke execute on function policy.claim_turn() from public;
+
+-- SECURITY DEFINER: may call claim_turn, with which anybody else could keep everybody waiting.
+create function policy.claim() returns trigger
+  language plpgsql security definer set search_path = '' as $$
 begin
   perform policy.claim_turn();
   return null;

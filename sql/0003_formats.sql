@@ -156,6 +156,7 @@ create function policy.is_suspend(value jsonb) returns boolean
     when not coalesce(policy.is_duration(value -> 'duration', 1, 31622400), false) then false
     when jsonb_typeof(coalesce(value -> 'trigger', '"Immediate"')) = 'string'
       then coalesce(value ->> 'trigger', 'Immediate') = 'Immediate'
+    when jsonb_typeof(value -> 'trigger') <> 'object' then false
     else (value -> 'trigger') - 'Threshold' = '{}' and coalesce(policy.is_rate(value #>> '{trigger,Threshold}'), false)
   end;
 comment on function policy.is_suspend(jsonb) is 'True for {"duration": "5m", "trigger": "Immediate" or {"Threshold": "3/hr"}}.';

@@ -43,7 +43,7 @@ begin atomic
   select o.name
   from policy.option as o
   where o.object = nearest.object and strpos(o.name, '.') = 0
-    and policy.distance(left(lower(nearest.name), 64), o.name) <= 1 + length(nearest.name) / 3
+    and policy.distance(left(lower(nearest.name), 64), o.name) <= 1 + length(o.name) / 3
   order by policy.distance(left(lower(nearest.name), 64), o.name), o.name
   limit 1;
 end;
@@ -58,7 +58,7 @@ create function policy.sentence(object text, field text, value jsonb, format tex
   language plpgsql stable parallel safe set search_path = '' as $$
 begin
   return case
-    when format is null then format('%s is no option of %s%s', field, object,
+    when format is null then format('%s is no option of %s%s', left(field, 64), object,
       coalesce('; did you mean ' || policy.nearest(object, field) || '?', '.'))
     when format = 'secret' then format(
       '%s holds something else than a reference (not shown); allowed is %s.', field, policy.allowed(format))

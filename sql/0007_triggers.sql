@@ -94,7 +94,7 @@ begin
     select f.record, f.field, f.problem into fault from policy.faults(tg_relid, judged, records) as f limit 1;
     continue when not found;
     raise exception using
-      errcode = 'check_violation', schema = 'policy', table = tg_table_name, column = coalesce(fault.field, 'options'),
+      errcode = 'check_violation', schema = 'policy', table = tg_table_name, column = left(coalesce(fault.field, 'options'), 64),
       constraint = 'options_are_what_kumomta_accepts',
       message = format('policy.%s, %s: %s', tg_table_name, (
         select policy.described(tg_relid, to_jsonb(n)) from new_rows as n

@@ -205,7 +205,11 @@ end $$;
 comment on function policy.claim_turn() is
   'Locks the counter until this transaction ends, waiting its turn for at most lock_timeout (10 s unless set).';
 
-create function policy.claim() returns trigger language plpgsql set search_path = '' as $$
+revoke execute on function policy.claim_turn() from public;
+
+-- SECURITY DEFINER: may call claim_turn, with which anybody else could keep everybody waiting.
+create function policy.claim() returns trigger
+  language plpgsql security definer set search_path = '' as $$
 begin
   perform policy.claim_turn();
   return null;
@@ -487,6 +491,7 @@ create function policy.is_suspend(value jsonb) returns boolean
     when not coalesce(policy.is_duration(value -> 'duration', 1, 31622400), false) then false
     when jsonb_typeof(coalesce(value -> 'trigger', '"Immediate"')) = 'string'
       then coalesce(value ->> 'trigger', 'Immediate') = 'Immediate'
+    when jsonb_typeof(value -> 'trigger') <> 'object' then false
     else (value -> 'trigger') - 'Threshold' = '{}' and coalesce(policy.is_rate(value #>> '{trigger,Threshold}'), false)
   end;
 comment on function policy.is_suspend(jsonb) is 'True for {"duration": "5m", "trigger": "Immediate" or {"Threshold": "3/hr"}}.';
@@ -669,7 +674,7 @@ begin atomic
   select o.name
   from policy.option as o
   where o.object = nearest.object and strpos(o.name, '.') = 0
-    and policy.distance(left(lower(nearest.name), 64), o.name) <= 1 + length(nearest.name) / 3
+    and policy.distance(left(lower(nearest.name), 64), o.name) <= 1 + length(o.name) / 3
   order by policy.distance(left(lower(nearest.name), 64), o.name), o.name
   limit 1;
 end;
@@ -684,7 +689,7 @@ create function policy.sentence(object text, field text, value jsonb, format tex
   language plpgsql stable parallel safe set search_path = '' as $$
 begin
   return case
-    when format is null then format('%s is no option of %s%s', field, object,
+    when format is null then format('%s is no option of %s%s', left(field, 64), object,
       coalesce('; did you mean ' || policy.nearest(object, field) || '?', '.'))
     when format = 'secret' then format(
       '%s holds something else than a reference (not shown); allowed is %s.', field, policy.allowed(format))
@@ -1123,7 +1128,7 @@ begin
     select f.record, f.field, f.problem into fault from policy.faults(tg_relid, judged, records) as f limit 1;
     continue when not found;
     raise exception using
-      errcode = 'check_violation', schema = 'policy', table = tg_table_name, column = coalesce(fault.field, 'options'),
+      errcode = 'check_violation', schema = 'policy', table = tg_table_name, column = left(coalesce(fault.field, 'options'), 64),
       constraint = 'options_are_what_kumomta_accepts',
       message = format('policy.%s, %s: %s', tg_table_name, (
         select policy.described(tg_relid, to_jsonb(n)) from new_rows as n

@@ -3,6 +3,7 @@ policy.problems against what kumod's own constructors accepted and refused (test
 """
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,26 @@ async def test_a_secret_is_never_shown(db):
         )
         assert len(rows) == 1
         assert "hunter2" not in rows[0][0]
+
+
+def damaged(value: Any) -> Iterator[Any]:
+    """The value with each of its parts in turn being something else."""
+    yield from (None, True, 5, 1.5, "", "x", [], [1], {}, {"a": 1})
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from ({**value, key: other} for other in damaged(part))
+    if isinstance(value, list):
+        for place, part in enumerate(value):
+            yield from ([*value[:place], other, *value[place + 1 :]] for other in damaged(part))
+
+
+@pytest.mark.parametrize("constructor", CONSTRUCTORS)
+async def test_whatever_stands_in_a_value_is_judged_and_never_an_error(db, constructor):
+    for line in of(constructor):
+        values = [
+            other for value in line["accepted"] if isinstance(value, dict | list) for other in damaged(value)
+        ]
+        await refused(db, line, values)
 
 
 async def test_a_dotted_name_of_the_catalogue_is_no_option(db):
