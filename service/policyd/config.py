@@ -1,5 +1,6 @@
 """Configuration as values: one frozen class for each concern, with its defaults. No I/O; see config_loader."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any, Final, Literal
 
 from policyd.units import Address, Bytes, Seconds
 
+KEY_ROOT: Final = re.compile(r"[a-z][a-z0-9-]{0,62}")
 SECRET: Final = "secret"  # noqa: S105 - the name of a mark
 LEAST: Final = "least"
 MOST: Final = "most"

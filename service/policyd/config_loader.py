@@ -16,10 +16,10 @@ import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, cast
+from types import MappingProxyType, NoneType, UnionType
+from typing import Any, Literal
 
-from policyd.config import LEAST, MOST, SECRET, Config
+from policyd.config import KEY_ROOT, LEAST, MOST, SECRET, Config, KeyRootConfig
 from policyd.errors import ConfigError
 from policyd.units import Address, Bytes, Seconds, parse_address, parse_boolean, parse_duration, parse_size
 
@@ -30,6 +30,17 @@ PREFIX = "POLICYD_"
 # Service of that namespace is called policyd.
 _NO_SETTINGS = ("POLICYD_CONFIG", "POLICYD_TEST_")
 _KUBERNETES = ("POLICYD_SERVICE_", "POLICYD_PORT")
+_VAULT = {
+    "ADDR": "address",
+    "NAMESPACE": "namespace",
+    "TOKEN": "token",
+    "CACERT": "ca_file",
+    "CLIENT_CERT": "client_cert",
+    "CLIENT_KEY": "client_key",
+}
+"""What `vault` and `bao` call their own settings, after VAULT_ or BAO_."""
+
+_SECTIONS = {name: type(values) for name, values in Config().sections()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +78,14 @@ def load(
         _from_environment(environ),
         _from_flags(flags or {}),
     ):
-        given.update(source)
+        later = dict(source)
+        for key in later:
+            given.pop(key.removesuffix("_file") if key.endswith("_file") else f"{key}_file", None)
+        given.update(later)
     built = {
-        section.name: _build(section.name, section.type, given) for section in dataclasses.fields(Config)
+        name: _build(name, cls, given) for name, cls in _SECTIONS.items() if not name.startswith("keys.")
     }
-    loaded = Config(**built)
+    loaded = Config(**built, keys=_key_roots(given))
     _check_together(loaded)
     return Loaded(config=loaded, origins={key: value.origin for key, value in given.items()})
 
@@ -80,12 +94,18 @@ def load(
 def known() -> Mapping[str, "Setting"]:
     """Every setting there is, by `section.name`."""
     return {
-        f"{section.name}.{field.name}": Setting(
-            type=typing.get_type_hints(section.type)[field.name], metadata=field.metadata
+        f"{section}.{field.name}": Setting(
+            type=typing.get_type_hints(cls)[field.name], metadata=field.metadata
         )
-        for section in dataclasses.fields(Config)
-        for field in dataclasses.fields(cast("Any", section.type))
+        for section, cls in _SECTIONS.items()
+        for field in dataclasses.fields(cls)
     }
+
+
+def listed(key: str) -> str:
+    """*key* as `known` lists it: every key root has the settings of `keys.default`."""
+    section, _, name = key.rpartition(".")
+    return f"keys.default.{name}" if section.startswith("keys.") else key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +151,9 @@ def _well_known(environ: Mapping[str, str]) -> Iterator[tuple[str, Given]]:
         if environ.get(name):
             # An empty DSN with a scheme: the driver takes PGHOST, PGPORT, PGUSER, PGPASSFILE … as libpq does.
             yield "database.dsn", Given(value="postgresql://", origin=name)
+    for name in (prefix + suffix for suffix in _VAULT for prefix in ("VAULT_", "BAO_")):
+        if environ.get(name):
+            yield f"vault.{_VAULT[name.partition('_')[2]]}", Given(value=environ[name], origin=name)
 
 
 def _from_file(file: Path | None, environ: Mapping[str, str]) -> Iterator[tuple[str, Given]]:
@@ -145,14 +168,23 @@ def _from_file(file: Path | None, environ: Mapping[str, str]) -> Iterator[tuple[
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"cannot read the configuration file {path}: {error}") from error
     flat: dict[str, object] = {}
-    for section, table in document.items():
+    for section, table in _tables(document):
         if not isinstance(table, dict):
             raise ConfigError(f"{path}: {section} stands alone: write it under a section such as [lookup]")
         flat |= {f"{section}.{name}": value for name, value in table.items()}
     given = dict(_secrets_resolved(flat, origin=str(path), spell=lambda key: key))
-    if any(known()[key].is_secret and flat.get(key) for key in given):
+    if any(known()[listed(key)].is_secret and flat.get(key) for key in given):
         refuse_if_readable_by_all(path, origin="the configuration file")
     yield from given.items()
+
+
+def _tables(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The sections of a file; those of key roots by both of their names."""
+    for section, table in document.items():
+        if section == "keys" and isinstance(table, dict):
+            yield from ((f"keys.{root}", settings) for root, settings in table.items())
+        else:
+            yield section, table
 
 
 def _from_credentials(environ: Mapping[str, str]) -> Iterator[tuple[str, Given]]:
@@ -191,13 +223,12 @@ def _secrets_resolved(
     """Settings of one source; those named `…_file` replaced by what the file holds."""
     for key, value in flat.items():
         secret = key.removesuffix("_file")
-        if key in known():
+        is_file = secret != key and secret in known() and known()[secret].is_secret
+        if is_file and secret in flat:
+            raise ConfigError(f"{origin}: both {spell(secret)} and {spell(key)} are set; which one is meant?")
+        if listed(key) in known():
             yield key, Given(value=value, origin=f"{origin}, {spell(key)}" if spell(key) != key else origin)
-        elif secret != key and secret in known() and known()[secret].is_secret:
-            if secret in flat:
-                raise ConfigError(
-                    f"{origin}: both {spell(secret)} and {spell(key)} are set; which one is meant?"
-                )
+        elif is_file:
             path = Path(str(value))
             yield secret, Given(value=read_secret(path, origin=f"{origin}, {spell(key)}"), origin=str(path))
         else:
@@ -222,8 +253,19 @@ def _build(section: str, cls: Any, given: Mapping[str, Given]) -> Any:
     return cls(**values)
 
 
+def _key_roots(given: Mapping[str, Given]) -> Mapping[str, KeyRootConfig]:
+    roots: dict[str, KeyRootConfig] = {}
+    for name in sorted(
+        {"default", *(key.split(".", 1)[1].rpartition(".")[0] for key in given if key.startswith("keys."))}
+    ):
+        if not KEY_ROOT.fullmatch(name):
+            raise ConfigError(f"[keys.{name}]: a key root is called like default or acme-2")
+        roots[name] = _build(f"keys.{name}", KeyRootConfig, given)
+    return MappingProxyType(roots)
+
+
 def _parsed(key: str, given: Given) -> object:
-    setting = known()[key]
+    setting = known()[listed(key)]
     shown = "" if setting.is_secret else f" = {given.value!r}"
     try:
         value = _converted(setting.type, given.value)

@@ -11,6 +11,7 @@ Everything that policyd raises on purpose.
     │   └── Forbidden(needed)       a good token, but not for this
     ├── OtherHistory(presented)     a position that this database's log does not hold
     ├── Overloaded(what)            more is asked for than can be done in time
+    ├── KeyInvalid(key, problem)    a private key that cannot be used; asking again does not help
     ├── BackendUnavailable(backend) nobody answered; asking again later may help
     │   ├── DatabaseUnavailable
     │   │   └── NotCaughtUp         the change log could not be read in time
@@ -135,6 +136,18 @@ class Overloaded(PolicydError):
         super().__init__(f"too many {what}: {limit} are allowed")
         self.what = what
         self.limit = limit
+
+
+class KeyInvalid(PolicydError):
+    """A private key that cannot be used as it is: *key* says which, *problem* why; neither holds any of it."""
+
+    def __init__(self, *, problem: str, key: str = "", hint: str | None = None) -> None:
+        super().__init__(hint=hint)
+        self.key = key
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"private key {self.key} {self.problem}" if self.key else f"the private key {self.problem}"
 
 
 class BackendUnavailable(PolicydError):

@@ -215,5 +215,5 @@ def test_every_default_is_within_its_own_range():
 
 
 def _default(key: str) -> object:
-    section, name = key.split(".")
-    return getattr(getattr(Config(), section), name)
+    section, _, name = key.rpartition(".")
+    return getattr(dict(Config().sections())[section], name)

@@ -10,7 +10,7 @@ import click
 
 from policyd import __version__
 from policyd.cli.configured import configured
-from policyd.config_loader import Loaded, known
+from policyd.config_loader import Loaded, known, listed
 from policyd.store.migrate import shipped_migrations
 from policyd.units import Address, Bytes, Seconds, render_duration, render_size
 
@@ -19,11 +19,10 @@ from policyd.units import Address, Bytes, Seconds, render_duration, render_size
 @configured
 def config(loaded: Loaded) -> None:
     """Print the configuration in force, and where each value comes from; secrets are not shown."""
-    for section in dataclasses.fields(loaded.config):
-        click.echo(f"[{section.name}]")
-        values = getattr(loaded.config, section.name)
+    for section, values in loaded.config.sections():
+        click.echo(f"[{section}]")
         for field in dataclasses.fields(values):
-            key = f"{section.name}.{field.name}"
+            key = f"{section}.{field.name}"
             line = f"{field.name} = {_rendered(key, getattr(values, field.name))}"
             origin = loaded.origins.get(key)
             click.echo(f"{line}  # {origin}" if origin else line)
@@ -31,7 +30,7 @@ def config(loaded: Loaded) -> None:
 
 
 def _rendered(key: str, value: Any) -> str:
-    setting = known()[key]
+    setting = known()[listed(key)]
     if setting.is_secret:
         return '"(set, not shown)"' if value else '""'
     if setting.type is Seconds:
