@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from policyd.cli.greeting import greeting
 from policyd.config import Config
 from policyd.config_loader import Loaded
 from policyd.errors import DatabaseUnavailable
+from policyd.observe.events import CurrencyRegained, Observation, Observer
 from policyd.observe.logs import set_up_logging
 from policyd.operate.first_run import import_example, make_token_file
 from policyd.shipped import example_root
@@ -80,13 +81,23 @@ async def _up(loaded: Loaded, config: Config, server: embedded.Server | None) ->
         f"PostgreSQL in {server.layout.state}, log {server.layout.log}" if server else "the configured one"
     )
 
-    def ready(addresses: app.Addresses) -> None:
-        click.echo(greeting(addresses, config, samples, database=where, token=token, options=options))
-
     async with asyncio.TaskGroup() as group:
-        group.create_task(app.serve(config, ready=ready))
         if server is not None:
             group.create_task(_keep_alive(server))
+        current = asyncio.Event()
+        async with app.running(config, _when_current(current.set)) as addresses:
+            # A moment later than the listeners are open, so that the first line that is pasted is not answered 503.
+            await current.wait()
+            click.echo(greeting(addresses, config, samples, database=where, token=token, options=options))
+            await asyncio.Event().wait()
+
+
+def _when_current(call: Callable[[], None]) -> Observer:
+    def observe(observation: Observation) -> None:
+        if isinstance(observation, CurrencyRegained):
+            call()
+
+    return observe
 
 
 async def _prepare(config: Config, token: Path) -> Samples:
