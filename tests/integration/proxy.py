@@ -29,6 +29,7 @@ class Proxy:
     dsn: str
     _upstream: str
     _links: set[_Link] = field(default_factory=set)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _refused: str | None = None
     _silent: str | None = None
     _delay: float = 0.0
@@ -63,7 +64,19 @@ class Proxy:
         healed, self._healed = self._healed, asyncio.Event()
         healed.set()
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """End everything; nothing may be left of it when the loop closes."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             hello = (await reader.read(65_536)).replace(*self._names)
             found = _PURPOSE.search(hello)
@@ -82,6 +95,8 @@ class Proxy:
                 pass
             finally:
                 self._links.discard(link)
+                for each in link.writers:
+                    each.transport.abort()
 
     async def _pump(
         self, link: _Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, first: bytes = b""
@@ -108,13 +123,12 @@ async def proxying(dsn: str) -> AsyncIterator[Proxy]:
     query = urlencode(options, doseq=True)
     proxy = Proxy(urlunsplit(parts._replace(netloc=user, query=query)), dsn)
     try:
-        server = await asyncio.start_unix_server(proxy.serve, directory / SOCKET)
+        server = await asyncio.start_unix_server(proxy.accept, directory / SOCKET)
         try:
             yield proxy
         finally:
             server.close()
-            proxy.heal()
-            proxy.cut()
+            await proxy.close()
     finally:
         shutil.rmtree(directory)
 

@@ -6,6 +6,7 @@ log is not.
 """
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import AsyncIterator, Callable
@@ -28,6 +29,8 @@ from policyd.policy.validity import KnownChanges
 from policyd.store.changes import Reading
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+_TICK = 0.002
+"""Timers may fire this much early: the loop's clock is coarser than the one that the lease is measured by."""
 
 
 class Log(Protocol):
@@ -50,6 +53,7 @@ class Feed:
         self._observe = observe
         self._read_at: float | None = None
         self._was_current = False
+        self._lease_end: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
         self._begun = self._finished = 0
         self._read = _Turnstile()
@@ -78,6 +82,13 @@ class Feed:
 
     async def run(self) -> None:
         """Follow the log until cancelled, connecting again with growing, jittered pauses."""
+        try:
+            await self._run()
+        finally:
+            if self._lease_end is not None:
+                self._lease_end.cancel()
+
+    async def _run(self) -> None:
         pause = _FIRST_PAUSE
         while True:
             try:
@@ -88,8 +99,7 @@ class Feed:
             except BackendUnavailable as error:
                 delay = pause * random.uniform(0.5, 1.0)  # noqa: S311  (jitter, not a secret)
                 self._observe(BackendLost(backend="postgresql", reason=str(error), retry_in=delay))
-                self._tell_currency()
-                await self._pause(delay)
+                await asyncio.sleep(delay)
                 pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def read_on(self, deadline: float) -> None:
@@ -108,15 +118,14 @@ class Feed:
         )
 
     async def moved_from(self, position: Position, wait: float) -> None:
-        """Wait until something newer than *position* is known, or *wait* seconds have passed."""
-        try:
-            await self._wait(
-                self._moved,
-                lambda: self.known is None or self.known.position != position or not self._waits,
-                wait,
-            )
-        except NotCaughtUp:
-            return
+        """Wait until something newer than *position* is known, or nobody can tell, or *wait* seconds have passed."""
+
+        def is_over() -> bool:
+            moved = self.known is None or self.known.position != position
+            return moved or not self.current or not self._waits
+
+        with contextlib.suppress(NotCaughtUp):
+            await self._wait(self._moved, is_over, wait)
 
     def stop_waiting(self) -> None:
         """Answer everyone who waits for something new, because the service is about to end."""
@@ -146,7 +155,7 @@ class Feed:
             self._take(reading)
             self._read_at = begun_at
             self._finished = self._begun
-            self._tell_currency()
+            self._watch_lease()
             self._read.turn()
             if reading.news.head != before:
                 self._moved.turn()
@@ -192,6 +201,17 @@ class Feed:
         if len(self._stamps) > 2 * self._config.window:
             newest = sorted(self._stamps)[-self._config.window :]
             self._stamps = {number: self._stamps[number] for number in newest}
+
+    def _watch_lease(self) -> None:
+        """Tell when the lease begins and when it ends; who waits for news then asks another replica."""
+        self._tell_currency()
+        if self._lease_end is not None:
+            self._lease_end.cancel()
+        if self.current:
+            left = self._config.lease - self.age + _TICK
+            self._lease_end = asyncio.get_running_loop().call_later(left, self._watch_lease)
+        else:
+            self._moved.turn()
 
     def _tell_currency(self) -> None:
         if self.known is None or self.current == self._was_current:
