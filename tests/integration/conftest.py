@@ -123,6 +123,20 @@ async def service(dsn: str, db: Connection) -> AsyncIterator[Service]:
         yield running_service
 
 
+@contextlib.asynccontextmanager
+async def serving_rows(postgres: Postgres, rows: str = "") -> AsyncIterator[Service]:
+    """A service on a database of its own that holds a token and what the statements of *rows* make."""
+    name = await postgres.clone()
+    async with connection_to(postgres.dsn(name)) as connection:
+        await make_token(connection)
+        if rows:
+            await connection.execute(rows)
+    async with serving(make_config(postgres.dsn(name))) as running_service:
+        await running_service.observations.wait_for(lambda seen: type(seen).__name__ == "CurrencyRegained")
+        yield running_service
+    await postgres.drop(name)
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def asked_only(postgres: Postgres) -> AsyncIterator[Service]:
     """
@@ -130,10 +144,5 @@ async def asked_only(postgres: Postgres) -> AsyncIterator[Service]:
 
     The module needs `pytestmark = pytest.mark.asyncio(loop_scope="module")`.
     """
-    name = await postgres.clone()
-    async with connection_to(postgres.dsn(name)) as connection:
-        await make_token(connection)
-    async with serving(make_config(postgres.dsn(name))) as running_service:
-        await running_service.observations.wait_for(lambda seen: type(seen).__name__ == "CurrencyRegained")
+    async with serving_rows(postgres) as running_service:
         yield running_service
-    await postgres.drop(name)

@@ -18,6 +18,7 @@ BEARER = f"Authorization: Bearer {TOKEN}"
 class Reply:
     """A response as it stood on the wire."""
 
+    version: str
     status: int
     headers: dict[str, str]
     body: bytes

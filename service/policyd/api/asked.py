@@ -10,7 +10,7 @@ import orjson
 from aiohttp import ClientError, web
 
 from policyd.api.bearers import Bearer
-from policyd.api.problems import BAD_REQUEST, TOO_LARGE, TOO_SLOW, ProblemType, RequestRefused
+from policyd.api.problems import BAD_REQUEST, TOO_LARGE, TOO_SLOW, RequestRefused
 from policyd.errors import LookupInvalid
 from policyd.policy.position import Position
 
@@ -84,9 +84,9 @@ async def read_json(request: web.BaseRequest, *, most_bytes: int, deadline: floa
         async with asyncio.timeout(deadline):
             body = await _read(request, most_bytes)
     except TimeoutError:
-        raise _last(TOO_SLOW, f"a body has to arrive within {deadline:g} s") from None
+        raise RequestRefused(TOO_SLOW, f"a body has to arrive within {deadline:g} s", is_last=True) from None
     except (web.RequestPayloadError, ClientError, ConnectionError):
-        raise _last(BAD_REQUEST, "the body cannot be read as its headers describe it") from None
+        raise RequestRefused(BAD_REQUEST, "the body is not what its headers say", is_last=True) from None
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -94,9 +94,9 @@ async def read_json(request: web.BaseRequest, *, most_bytes: int, deadline: floa
 
 
 async def _read(request: web.BaseRequest, most_bytes: int) -> bytearray:
-    too_large = f"a body may have {most_bytes} bytes"
+    too_large = RequestRefused(TOO_LARGE, f"a body may have {most_bytes} bytes", is_last=True)
     if (request.content_length or 0) > most_bytes:
-        raise _last(TOO_LARGE, too_large)
+        raise too_large
     transport = request.transport
     if transport is not None and request.headers.get("Expect", "").lower() == "100-continue":
         transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -104,13 +104,8 @@ async def _read(request: web.BaseRequest, most_bytes: int) -> bytearray:
     async for chunk in request.content.iter_chunked(65_536):
         body += chunk
         if len(body) > most_bytes:
-            raise _last(TOO_LARGE, too_large)
+            raise too_large
     return body
-
-
-def _last(problem: ProblemType, detail: str) -> RequestRefused:
-    # What is left of the body is not worth reading, so the connection cannot be used again.
-    return RequestRefused(problem, detail, headers={"Connection": "close"})
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -31,14 +31,24 @@ class ProblemType:
 
 
 class RequestRefused(PolicydError):
-    """A request that HTTP itself rules out: no such route, wrong method, too large, not JSON."""
+    """
+    A request that HTTP itself rules out: no such route, wrong method, too large, not JSON.
+
+    *is_last* ends the connection: what is left of the request is not worth reading.
+    """
 
     def __init__(
-        self, problem: ProblemType, detail: str, *, headers: Mapping[str, str] | None = None
+        self,
+        problem: ProblemType,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        is_last: bool = False,
     ) -> None:
         super().__init__(detail)
         self.problem = problem
         self.headers = dict(headers or {})
+        self.is_last = is_last
 
 
 NO_ROUTE = ProblemType(status=404, slug="no-route", title="There is nothing at this path")
@@ -98,9 +108,12 @@ def problem_response(error: Exception, document: Mapping[str, object]) -> web.Re
         headers["Retry-After"] = str(problem.retry_after)
     if problem.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="policyd"'
-    return web.Response(
+    response = web.Response(
         status=problem.status, body=orjson.dumps(document), content_type=CONTENT_TYPE, headers=headers
     )
+    if isinstance(error, RequestRefused) and error.is_last:
+        response.force_close()
+    return response
 
 
 def _document(problem: ProblemType) -> dict[str, object]:

@@ -41,7 +41,7 @@ class _Connection(web.RequestHandler):
         """Not aiohttp's text: it quotes the line that it could not read, and a token may stand in that."""
         if status != BAD_REQUEST.status:
             return super().handle_error(request, status, exc, message)
-        refused = RequestRefused(BAD_REQUEST, "this is no HTTP request, or its head is too long")
-        response = problem_response(refused, problem_document(refused))
-        response.force_close()
-        return response
+        refused = RequestRefused(
+            BAD_REQUEST, "this is no HTTP request, or its head is too long", is_last=True
+        )
+        return problem_response(refused, problem_document(refused))
