@@ -120,7 +120,7 @@ async def test_a_body_that_cannot_be_read_ends_the_connection_with_a_problem(
         connection.writer.write(body)
         reply = await connection.reply()
         assert_problem(reply, status, slug)
-        assert reply.headers["connection"] == "close" or reply.version == "HTTP/1.0"
+        assert reply.version == "HTTP/1.0" or reply.headers["connection"] == "close"
     assert not [seen for seen in asked_only.observations.seen if type(seen).__name__ == "RequestFailed"]
 
 

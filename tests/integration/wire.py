@@ -50,8 +50,10 @@ class Wire:
                 name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
             }
             length = 0 if bodiless else int(headers.get("content-length", 0))
+            version, status, *_ = status_line.split()
             return Reply(
-                status=int(status_line.split()[1]),
+                version=version,
+                status=int(status),
                 headers=headers,
                 body=await self.reader.readexactly(length),
             )
