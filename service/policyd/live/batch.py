@@ -53,7 +53,9 @@ class Batch:
             await self._arrived.wait()
             taken = self._take()
             if not taken:
-                self._arrived.clear()
+                # Those at the head of the queue may all have given up; others may wait behind them.
+                if not self._waiting:
+                    self._arrived.clear()
                 continue
             wanted = dict.fromkeys(tag for tags, _ in taken for tag in tags)
             try:

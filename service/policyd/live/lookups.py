@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from policyd.config import Config
 from policyd.errors import DatabaseUnavailable, Overloaded, PolicydError
@@ -58,6 +58,11 @@ class Lookups:
         self._flights: dict[str, asyncio.Future[Served]] = {}
         self.tallies = tallies
         feed.on_replaced = cache.clear
+
+    @property
+    def history(self) -> int:
+        """Another number whenever the database turned out to have another history."""
+        return self._feed.history
 
     def ready(self, path: str) -> Served | None:
         """The answer to the canonical *path* if it can be given without waiting: the whole of a hit."""
@@ -125,15 +130,31 @@ class Lookups:
             del self._flights[lookup.path]
 
     async def resolve(self, start: Callable[[], Resolver]) -> Resolved:
-        """One resolution from a position that this replica has reached; for what is not cached as bytes."""
-        while True:
+        """
+        One resolution that holds now, labelled with what this replica knows; for what is not cached as bytes.
+
+        Raises DatabaseUnavailable when its documents change faster than they can be read, or are read from a history
+        that is not followed here.
+        """
+        for _ in range(_ROUNDS):
             history = self._feed.history
-            resolving = Resolving(start)
-            resolved = None
-            while resolved is None:
-                resolved = resolving.show(*await self._batch.fetch(resolving.wanted))
-            if await self._is_followed(resolved.position) and history == self._feed.history:
-                return resolved
+            resolved = await self._resolve_once(start)
+            await self._feed.reach(resolved.position.number, self._config.feed.read_on_deadline)
+            known = self._feed.known
+            if known is None or history != self._feed.history or not self._feed.is_ours(resolved.position):
+                continue
+            valid_until = resolved.resolution.valid_until
+            label = resolved.position.number
+            if is_valid(label, resolved.tags, known, valid_until=valid_until, now=time.time()):
+                return replace(resolved, position=known.position)
+        raise DatabaseUnavailable("the documents of this lookup change faster than they can be read")
+
+    async def _resolve_once(self, start: Callable[[], Resolver]) -> Resolved:
+        resolving = Resolving(start)
+        resolved = None
+        while resolved is None:
+            resolved = resolving.show(*await self._batch.fetch(resolving.wanted))
+        return resolved
 
     async def explain(self, lookup: Lookup) -> Resolved:
         """How *lookup* is resolved at this moment, read anew; for people, not for kumod."""
@@ -164,21 +185,13 @@ class Lookups:
 
     async def _read(self, lookup: Lookup) -> Served:
         kind = self._kinds[lookup.kind]
-        for _ in range(_ROUNDS):
-            resolved = await self.resolve(lambda: kind.resolve(lookup, time.time()))
-            answer = render(resolved)
-            known = self._feed.known
-            if known is None:
-                break
-            now = time.time()
-            if is_valid(answer.label, resolved.tags, known, valid_until=answer.valid_until, now=now):
-                answer.label = known.position.number
-                self._cache.put(lookup.path, answer)
-                return Served(
-                    answer=answer, position=known.position, outcome="miss" if answer.found else "none"
-                )
-        raise DatabaseUnavailable("the documents of this lookup change faster than they can be read")
-
-    async def _is_followed(self, position: Position) -> bool:
-        await self._feed.reach(position.number, self._config.feed.read_on_deadline)
-        return self._feed.is_ours(position) is True
+        resolved = await self.resolve(lambda: kind.resolve(lookup, time.time()))
+        answer = render(resolved)
+        self._cache.put(lookup.path, answer)
+        return Served(
+            answer=answer,
+            position=resolved.position,
+            outcome="miss" if answer.found else "none",
+            # The feed may have been lost since the reading began.
+            stale_for=None if self._feed.current else self._feed.age,
+        )
