@@ -57,6 +57,10 @@ class Proxy:
         assert len(name) == len(database)
         self._names = name.encode(), database.encode()
 
+    def let_in(self) -> None:
+        """Refuse nobody any more."""
+        self._refused = None
+
     def heal(self) -> None:
         """Be a good network again; what was held back arrives."""
         self._refused = self._silent = None

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -13,8 +14,6 @@ from tests.integration.conftest import Service, head, make_config, make_token, s
 from tests.integration.databases import Replaceable
 from tests.integration.proxy import proxying
 
-QUICK = {"lease": 1.0, "poll": 0.1}
-
 
 def is_replacement(seen: Observation) -> bool:
     return isinstance(seen, HistoryReplaced)
@@ -22,6 +21,13 @@ def is_replacement(seen: Observation) -> bool:
 
 def is_current(seen: Observation) -> bool:
     return isinstance(seen, CurrencyRegained)
+
+
+@asynccontextmanager
+async def following(dsn: str) -> AsyncIterator[Service]:
+    async with serving(make_config(dsn, lease=1, poll=0.1)) as service:
+        await service.observations.wait_for(is_current)
+        yield service
 
 
 async def allow(db: Connection, *domains: str) -> str:
@@ -47,7 +53,7 @@ async def status_of(service: Service, path: str, position: str | None = None) ->
 
 async def test_an_older_copy_written_past_the_old_number_is_another_history(database: Replaceable) -> None:
     older = await database.copy()
-    async with serving(make_config(database.dsn, **QUICK)) as service:
+    async with following(database.dsn) as service:
         async with database.connection() as db:
             lost = await allow(db, "gone.example", "kept.example")
         assert await status_of(service, "/listener-domain/gone.example", lost) == 200
@@ -71,7 +77,7 @@ async def test_an_older_copy_written_past_the_old_number_is_another_history(data
 
 async def test_two_histories_with_the_same_numbers_are_told_apart(database: Replaceable) -> None:
     other = await database.copy()
-    async with serving(make_config(database.dsn, **QUICK)) as service:
+    async with following(database.dsn) as service:
         async with database.connection() as db:
             ours = await allow(db, "one.example", "two.example")
         async with database.connection(other) as db:
@@ -89,7 +95,7 @@ async def test_two_histories_with_the_same_numbers_are_told_apart(database: Repl
 
 async def test_an_older_copy_that_nobody_wrote_to_since_is_another_history(database: Replaceable) -> None:
     older = await database.copy()
-    async with serving(make_config(database.dsn, **QUICK)) as service:
+    async with following(database.dsn) as service:
         async with database.connection() as db:
             lost = await allow(db, "gone.example")
             await make_token(db, "late.0123456789abcdefghij")
@@ -111,7 +117,7 @@ async def position_of(service: Service) -> str:
 
 
 async def test_a_lost_transaction_that_the_service_never_saw_is_no_new_history(database: Replaceable) -> None:
-    async with serving(make_config(database.dsn, **QUICK)) as service:
+    async with following(database.dsn) as service:
         async with database.connection() as db:
             known = await allow(db, "kept.example")
         assert await status_of(service, "/listener-domain/kept.example", known) == 200
@@ -133,7 +139,7 @@ async def test_while_a_database_is_being_replaced_what_is_known_is_served_as_sta
     database: Replaceable,
 ) -> None:
     blank = await database.blank()
-    async with serving(make_config(database.dsn, **QUICK)) as service:
+    async with following(database.dsn) as service:
         async with database.connection() as db:
             await service.reach(await allow(db, "known.example"))
         assert await status_of(service, "/listener-domain/known.example") == 200
@@ -171,8 +177,7 @@ async def test_after_a_failover_nothing_asks_the_old_primary_which_still_runs(da
     async with database.connection() as db, database.connection(other) as promoted:
         await allow(db, "lost.example")
         found = await allow(promoted, "found.example", "more.example")
-        async with proxying(database.dsn) as proxy, serving(make_config(proxy.dsn, **QUICK)) as service:
-            await service.observations.wait_for(is_current)
+        async with proxying(database.dsn) as proxy, following(proxy.dsn) as service:
             assert await status_of(service, "/listener-domain/lost.example") == 200
             proxy.lead_to(other)
             proxy.cut("change feed")
@@ -181,3 +186,26 @@ async def test_after_a_failover_nothing_asks_the_old_primary_which_still_runs(da
             for path, status in {"found": 200, "lost": 404, "more": 200, "most": 404}.items():
                 asked = await service.get(f"/listener-domain/{path}.example")
                 assert (asked[0], asked[2]["Policy-Position"]) == (status, found), asked
+
+
+async def test_one_batch_never_mixes_answers_of_two_histories(database: Replaceable) -> None:
+    other = await database.copy()
+    async with database.connection() as db, database.connection(other) as promoted:
+        await allow(db, "both.example", "gone.example")
+        await allow(promoted, "both.example")
+        async with proxying(database.dsn) as proxy, following(proxy.dsn) as service:
+            assert await status_of(service, "/listener-domain/gone.example") == 200
+            proxy.fall_silent("lookups")
+            paths = ["/listener-domain/gone.example", "/listener-domain/both.example"]
+            asked = asyncio.create_task(service.post("/batch", paths))
+            await asyncio.sleep(0.2)  # the first is answered from the cache, the second is on its way
+            proxy.lead_to(other)
+            proxy.cut("change feed")
+            proxy.let_in()
+            await service.observations.wait_for(is_replacement)
+            proxy.heal()
+            status, _, headers = await asked
+            assert (status, headers["Retry-After"]) == (503, "1")
+            status, answers, headers = await service.post("/batch", paths)
+            assert [answer["status"] for answer in answers] == [404, 200]
+            assert (status, headers["Policy-Position"]) == (200, await head(promoted))

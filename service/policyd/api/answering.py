@@ -12,7 +12,7 @@ from policyd.api.asked import POSITION_HEADER, Asked, Target, read_json
 from policyd.api.bearers import require
 from policyd.api.problems import BAD_REQUEST, NO_ROUTE, RequestRefused
 from policyd.api.refusals import refusal_document
-from policyd.errors import LookupInvalid
+from policyd.errors import DatabaseUnavailable, LookupInvalid
 from policyd.live.history import History
 from policyd.live.lookups import Lookups, Served
 from policyd.observe.events import NodeReported, Observer
@@ -59,7 +59,10 @@ class Answering:
             raise RequestRefused(
                 BAD_REQUEST, f"{len(paths)} paths in one batch; allowed: at most {MOST_IN_BATCH}"
             )
+        history = self.lookups.history
         results = await asyncio.gather(*(self._serve_path(path, asked) for path in paths))
+        if history != self.lookups.history:
+            raise DatabaseUnavailable("the database was replaced by another one while this was answered")
         positions = [served.position for served in results if isinstance(served, Served)]
         ages = [
             served.stale_for
@@ -87,6 +90,7 @@ class Answering:
             )
         after = _only(asked.target.query, {"after"}).get("after", "")
         position, names = await self.read_names(asked.key, after, MOST_NAMES)
+        await self.history.follow(position)
         page: dict[str, Any] = {"position": str(position), "names": names}
         if len(names) == MOST_NAMES:
             page["next"] = names[-1]

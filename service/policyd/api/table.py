@@ -31,6 +31,7 @@ def create_routes(answering: Answering, *, version: str) -> tuple[Route, ...]:
             scope="lookup",
             summary=f"The name index: which documents exist ({', '.join(DOCUMENT_KINDS)})",
             answer=answering.names,
+            answers_policy=True,
             query=(Query(name="after", meaning="the last name of the page before"),),
             answer_schema="Names",
         ),

@@ -62,6 +62,15 @@ class History:
         if not await self._is_ours(position):
             raise OtherHistory(presented=str(position), head=str(known.position))
 
+    async def follow(self, position: Position) -> None:
+        """
+        Make sure that what was read from the database at *position* is of the history that is followed here.
+
+        Raises DatabaseUnavailable when it is not, or when the log could not be read that far.
+        """
+        if not await self._is_ours(position):
+            raise DatabaseUnavailable("the database has another history than the one that is followed here")
+
     async def since(self, position: Position | None, wait: float) -> News:
         """
         What happened after *position*, waiting up to *wait* seconds for something to.
@@ -96,7 +105,8 @@ class History:
         confirmed = self._confirmed
         if position not in confirmed.positions and await self._archive.holds(position):
             confirmed.positions.add(position)
-        return position in confirmed.positions
+        # What an old history confirmed while it was being replaced is worth nothing.
+        return position in confirmed.positions and confirmed.history == self._feed.history
 
     def _known(self) -> KnownChanges:
         if self._feed.known is None:
