@@ -70,7 +70,7 @@ class Service:
 
 def make_config(dsn: str, **feed: float) -> Config:
     """A configuration for tests: ports of the system's choice, and a feed with the given settings."""
-    settings = {name: Seconds(value) for name, value in feed.items()}
+    settings: dict[str, Any] = {name: Seconds(value) for name, value in feed.items()}
     return Config(
         database=DatabaseConfig(dsn=dsn),
         lookup=LookupConfig(listen=ANY_PORT),

@@ -3,11 +3,13 @@
 import re
 from typing import Any
 
-from policyd.api.problems import BAD_REQUEST, CONTENT_TYPE, NO_ROUTE, PROBLEMS, TYPE_PREFIX
-from policyd.api.routes import Route
+from policyd.api.problems import CONTENT_TYPE, TYPE_PREFIX, TYPES
+from policyd.api.routes import Asks, Route
 
 _TAG = {"type": "string", "examples": ["listener_domain/*/example.com"]}
-_POSITION = {"type": "string", "pattern": "^(0|[1-9][0-9]{0,17})-[0-9a-f]{8}$", "examples": ["105-3f9a12bc"]}
+NODE_NAME = {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"}
+POSITION = {"type": "string", "pattern": "^(0|[1-9][0-9]{0,17})-[0-9a-f]{8}$", "examples": ["105-3f9a12bc"]}
+_NO_NUL = r"^[^\x00]*$"
 _ENVELOPE: dict[str, Any] = {
     "type": "object",
     "required": ["tags"],
@@ -59,7 +61,7 @@ _SCHEMAS: dict[str, Any] = {
         "type": "object",
         "required": ["position", "names"],
         "properties": {
-            "position": _POSITION,
+            "position": POSITION,
             "names": {"type": "array", "items": _TAG},
             "next": {"type": "string", "description": "give it as `after` for the next page"},
         },
@@ -68,13 +70,13 @@ _SCHEMAS: dict[str, Any] = {
         "type": "object",
         "required": ["position", "tags", "floors", "reset"],
         "properties": {
-            "position": _POSITION,
+            "position": POSITION,
             "tags": {
                 "type": "object",
-                "description": "by tag: its last revision, and whether its document exists",
+                "description": "by tag: [its last revision, whether its document exists]",
                 "additionalProperties": {
                     "type": "array",
-                    "prefixItems": [{"type": "integer"}, {"type": "boolean"}],
+                    "items": {"type": ["integer", "boolean"]},
                     "minItems": 2,
                     "maxItems": 2,
                 },
@@ -87,12 +89,17 @@ _SCHEMAS: dict[str, Any] = {
         "type": "object",
         "additionalProperties": False,
         "properties": {
-            "applied": {"anyOf": [_POSITION, {"type": "null"}]},
-            "group": {"type": ["string", "null"], "maxLength": 64},
-            "kumomta_version": {"type": ["string", "null"], "maxLength": 64},
-            "client_version": {"type": ["string", "null"], "maxLength": 64},
-            "counts": {"type": "object", "additionalProperties": {"type": "integer", "minimum": 0}},
-            "error": {"type": ["string", "null"], "maxLength": 1000},
+            "applied": {"anyOf": [POSITION, {"type": "null"}]},
+            "group": {"anyOf": [NODE_NAME, {"type": "null"}]},
+            "kumomta_version": {"type": ["string", "null"], "maxLength": 64, "pattern": _NO_NUL},
+            "client_version": {"type": ["string", "null"], "maxLength": 64, "pattern": _NO_NUL},
+            "counts": {
+                "type": "object",
+                "maxProperties": 100,
+                "propertyNames": {"maxLength": 64, "pattern": _NO_NUL},
+                "additionalProperties": {"type": "integer", "minimum": 0, "maximum": 2**63 - 1},
+            },
+            "error": {"type": ["string", "null"], "maxLength": 1000, "pattern": _NO_NUL},
         },
     },
 }
@@ -100,7 +107,7 @@ _TITLES = {200: "The answer", 204: "Taken", 404: "Nothing is there"}
 _STALE = {
     "Policy-Position": {
         "description": "up to which revision the answer is known to be valid",
-        "schema": _POSITION,
+        "schema": POSITION,
     },
     "Policy-Stale": {
         "description": "`true`: nobody can vouch for it at the moment",
@@ -116,11 +123,10 @@ def openapi(routes: tuple[Route, ...], *, version: str) -> dict[str, Any]:
     for route in routes:
         paths.setdefault(route.template, {})[route.method.lower()] = _operation(route)
     schemas = dict(_SCHEMAS)
-    slugs = sorted({problem.slug for _, problem in PROBLEMS} | {NO_ROUTE.slug, BAD_REQUEST.slug})
     schemas["Problem"] = {**schemas["Problem"], "properties": {**schemas["Problem"]["properties"]}}
     schemas["Problem"]["properties"]["type"] = {
         "type": "string",
-        "examples": [TYPE_PREFIX + slug for slug in slugs],
+        "enum": [TYPE_PREFIX + problem.slug for problem in TYPES],
     }
     return {
         "openapi": "3.1.0",
@@ -147,7 +153,7 @@ def _operation(route: Route) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "summary": route.summary,
         "operationId": re.sub(r"\W+", "-", f"{route.method.lower()}{route.template}").strip("-"),
-        "parameters": [*_path_parameters(route), *_query_parameters(route)],
+        "parameters": [*_parameters("path", route.path), *_parameters("query", route.query)],
         "responses": {str(status): _answer(route, status) for status in route.answers}
         | {"default": {"description": "A problem (RFC 9457)", "content": _content("Problem", CONTENT_TYPE)}},
     }
@@ -162,7 +168,7 @@ def _operation(route: Route) -> dict[str, Any]:
                 "name": "Policy-Position",
                 "in": "header",
                 "description": "what the asker has reached; nothing older is answered",
-                "schema": _POSITION,
+                "schema": POSITION,
             }
         )
     return operation
@@ -181,24 +187,14 @@ def _content(schema: str, media_type: str = "application/json") -> dict[str, Any
     return {media_type: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
 
 
-def _path_parameters(route: Route) -> list[dict[str, Any]]:
-    meaning = (
-        {} if route.kind is None or route.kind.key is None else {route.kind.key.name: route.kind.key.meaning}
-    )
+def _parameters(where: str, asked: tuple[Asks, ...]) -> list[dict[str, Any]]:
     return [
         {
-            "name": name,
-            "in": "path",
-            "required": True,
-            "description": meaning.get(name, ""),
-            "schema": {"type": "string"},
+            "name": each.name,
+            "in": where,
+            "required": where == "path",
+            "description": each.meaning,
+            "schema": dict(each.schema),
         }
-        for name in re.findall(r"\{(\w+)\}", route.template)
-    ]
-
-
-def _query_parameters(route: Route) -> list[dict[str, Any]]:
-    return [
-        {"name": query.name, "in": "query", "description": query.meaning, "schema": {"type": query.type}}
-        for query in route.query
+        for each in asked
     ]

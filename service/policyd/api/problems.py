@@ -82,6 +82,18 @@ PROBLEMS: tuple[tuple[type[PolicydError], ProblemType], ...] = (
 )
 
 
+TYPES = (
+    BAD_REQUEST,
+    NO_ROUTE,
+    WRONG_METHOD,
+    TOO_SLOW,
+    TOO_LARGE,
+    *(problem for _, problem in PROBLEMS),
+    INTERNAL,
+)
+"""Every problem that there is."""
+
+
 def problem_of(error: Exception) -> ProblemType:
     """What *error* is to the client; an error that is not in the table is ours."""
     if isinstance(error, RequestRefused):

@@ -1,8 +1,8 @@
 """The one route table of the lookup listener: the router, the scopes and the OpenAPI document are made from it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from aiohttp import web
 
@@ -13,12 +13,12 @@ Handler: TypeAlias = Callable[[Asked], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Query:
-    """A query parameter as the documentation shows it."""
+class Asks:
+    """Something that a request's path or query says, as the documentation shows it: with a JSON schema."""
 
     name: str
     meaning: str
-    type: str = "string"
+    schema: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,9 @@ class Route:
     kind: Kind | None = None
     answers_policy: bool = False
     """Whether what is answered must not be older than the position that the request carries."""
-    query: tuple[Query, ...] = ()
+    path: tuple[Asks, ...] = ()
+    """What stands for each name in braces."""
+    query: tuple[Asks, ...] = ()
     request_schema: str | None = None
     answer_schema: str | None = None
     answers: tuple[int, ...] = field(default=(200,))

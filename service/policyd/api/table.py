@@ -5,10 +5,10 @@ from aiohttp import web
 
 from policyd.api.answering import LONGEST_WAIT, Answering
 from policyd.api.asked import Asked
-from policyd.api.openapi import openapi
-from policyd.api.routes import Query, Route
+from policyd.api.openapi import NODE_NAME, POSITION, openapi
+from policyd.api.routes import Asks, Route
 from policyd.policy.kinds import DOCUMENT_KINDS
-from policyd.policy.lookup import Kind
+from policyd.policy.lookup import Kind, Parameter
 
 
 def create_routes(answering: Answering, *, version: str) -> tuple[Route, ...]:
@@ -32,7 +32,14 @@ def create_routes(answering: Answering, *, version: str) -> tuple[Route, ...]:
             summary=f"The name index: which documents exist ({', '.join(DOCUMENT_KINDS)})",
             answer=answering.names,
             answers_policy=True,
-            query=(Query(name="after", meaning="the last name of the page before"),),
+            path=(Asks(name="kind", meaning="what is listed", schema={"enum": list(DOCUMENT_KINDS)}),),
+            query=(
+                Asks(
+                    name="after",
+                    meaning="the last name of the page before",
+                    schema={"type": "string", "pattern": r"^[^\x00]*$"},
+                ),
+            ),
             answer_schema="Names",
         ),
         Route(
@@ -42,11 +49,15 @@ def create_routes(answering: Answering, *, version: str) -> tuple[Route, ...]:
             summary="What changed since a position",
             answer=answering.changes,
             query=(
-                Query(name="position", meaning="what the asker has reached; without it, a reset is answered"),
-                Query(
+                Asks(
+                    name="position",
+                    meaning="what the asker has reached; without it, a reset is answered",
+                    schema=POSITION,
+                ),
+                Asks(
                     name="wait",
-                    meaning=f"seconds to wait for something new, up to {LONGEST_WAIT:g}",
-                    type="number",
+                    meaning="seconds to wait for something new",
+                    schema={"type": "number", "minimum": 0, "maximum": LONGEST_WAIT},
                 ),
             ),
             answer_schema="Changes",
@@ -57,6 +68,7 @@ def create_routes(answering: Answering, *, version: str) -> tuple[Route, ...]:
             scope="status",
             summary="A node's status: what it has applied, its versions, how its lookups went",
             answer=answering.node,
+            path=(Asks(name="id", meaning="the node's name", schema=NODE_NAME),),
             request_schema="NodeReport",
             answers=(204,),
         ),
@@ -74,9 +86,20 @@ def _lookup(kind: Kind, answering: Answering) -> Route:
         answer=answering.lookup,
         kind=kind,
         answers_policy=True,
-        query=tuple(Query(name=parameter.name, meaning=parameter.meaning) for parameter in kind.parameters),
+        path=() if kind.key is None else (_asks(kind.key),),
+        query=tuple(_asks(parameter) for parameter in kind.parameters),
         answer_schema="Envelope",
         answers=(200, 404),
+    )
+
+
+def _asks(parameter: Parameter) -> Asks:
+    bounds = {"minLength": parameter.least, "maxLength": parameter.longest}
+    printable = {"pattern": r"^[^\x00-\x1f\x7f]*$"}
+    return Asks(
+        name=parameter.name,
+        meaning=parameter.meaning,
+        schema={"type": "string"} | bounds | printable,
     )
 
 

@@ -6,7 +6,7 @@ what the others get.
 """
 
 from policyd.policy.asking import Layer, Part, Resolution, Resolver, Seen, ask
-from policyd.policy.lookup import Kind, Lookup, Parameter, exact_name, optional_name
+from policyd.policy.lookup import Kind, Lookup, Parameter, optional_name, row_name
 from policyd.policy.tags import tag
 
 ANY_GROUP = "*"
@@ -61,7 +61,7 @@ EGRESS_SOURCE = Kind(
     name="egress_source",
     segment="egress-source",
     summary="Parameters of kumo.make_egress_source",
-    key=Parameter(name="name", meaning="the source's name", normalise=exact_name("name")),
+    key=row_name("the source's name"),
     parameters=(_GROUP,),
     resolve=resolve_source,
 )
@@ -70,7 +70,7 @@ EGRESS_POOL = Kind(
     name="egress_pool",
     segment="egress-pool",
     summary="Parameters of kumo.make_egress_pool, and its sources' answers",
-    key=Parameter(name="name", meaning="the pool's name", normalise=exact_name("name")),
+    key=row_name("the pool's name"),
     parameters=(_GROUP,),
     resolve=resolve_pool,
 )

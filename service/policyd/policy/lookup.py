@@ -24,11 +24,30 @@ class Lookup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """A query parameter of a kind: what it means, and how what was asked becomes canonical (None: as if not given)."""
+    """
+    What is asked for, or a query parameter: its bounds, and how what was asked becomes canonical.
+
+    *normalise* returns None for what means the same as not given.
+    """
 
     name: str
     meaning: str
     normalise: Callable[[str], str | None]
+    least: int = 0
+    longest: int = LONGEST_VALUE
+
+    def read(self, asked: str) -> str | None:
+        """*asked* in canonical form; LookupInvalid for what is out of bounds or not printable."""
+        if len(asked) < self.least:
+            raise self._invalid("is empty", "a name")
+        if len(asked) > self.longest:
+            raise self._invalid(f"has {len(asked)} characters", f"at most {self.longest}")
+        if any(character < " " or character == "\x7f" for character in asked):
+            raise self._invalid("holds a control character", "printable characters")
+        return self.normalise(asked)
+
+    def _invalid(self, problem: str, allowed: str) -> LookupInvalid:
+        return LookupInvalid(parameter=self.name, problem=problem, allowed=allowed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +63,8 @@ class Kind:
 
     def read(self, key: str | None, given: Iterable[tuple[str, str]]) -> Lookup:
         """The lookup that a request asks for; LookupInvalid names what is wrong with it."""
-        name = ""
-        if self.key is not None:
-            _refuse_control_characters(self.key.name, key or "")
-            name = self.key.normalise(key or "") or ""
-        return self.lookup(name, self._read_parameters(given))
+        name = None if self.key is None else self.key.read(key or "")
+        return self.lookup(name or "", self._read_parameters(given))
 
     def lookup(self, key: str, parameters: Mapping[str, str]) -> Lookup:
         """The lookup of a key and parameters that are canonical already."""
@@ -73,42 +89,20 @@ class Kind:
                 )
             if name in values:
                 raise LookupInvalid(parameter=name, problem="is given twice", allowed="once")
-            _refuse_control_characters(name, value)
             values[name] = value
         canonical = {
-            parameter.name: parameter.normalise(values[parameter.name])
+            parameter.name: parameter.read(values[parameter.name])
             for parameter in self.parameters
             if parameter.name in values
         }
         return {name: value for name, value in canonical.items() if value}
 
 
-def exact_name(what: str) -> Callable[[str], str]:
-    """A normaliser for names of things that only operators make: used as they are, within bounds."""
-
-    def normalise(asked: str) -> str:
-        if not asked:
-            raise LookupInvalid(parameter=what, problem="is empty", allowed="a name")
-        if len(asked) > LONGEST_NAME:
-            raise LookupInvalid(
-                parameter=what, problem=f"has {len(asked)} characters", allowed=f"at most {LONGEST_NAME}"
-            )
-        return asked
-
-    return normalise
+def row_name(meaning: str) -> Parameter:
+    """The name of a thing that only operators make: used as it is, and refused where no row can have it."""
+    return Parameter(name="name", meaning=meaning, normalise=str, least=1, longest=LONGEST_NAME)
 
 
 def optional_name(asked: str) -> str | None:
     """A name that may be left out: empty and `*` mean the same as not given."""
     return None if asked in ("", "*") else asked
-
-
-def _refuse_control_characters(name: str, value: str) -> None:
-    if len(value) > LONGEST_VALUE:
-        raise LookupInvalid(
-            parameter=name, problem=f"has {len(value)} characters", allowed=f"at most {LONGEST_VALUE}"
-        )
-    if any(ord(character) < 0x20 or ord(character) == 0x7F for character in value):
-        raise LookupInvalid(
-            parameter=name, problem="holds a control character", allowed="printable characters"
-        )

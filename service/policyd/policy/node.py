@@ -11,7 +11,7 @@ from policyd.policy.position import Position
 _NODE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _KEYS = ("applied", "group", "kumomta_version", "client_version", "counts", "error")
 _NAME = "1 to 64 letters, digits, dots, underscores and hyphens"
-_LONGEST_VERSION = 64
+_LONGEST_NAME = _LONGEST_VERSION = 64
 _LONGEST_ERROR = 1_000
 _MOST_COUNTS = 100
 
@@ -77,11 +77,16 @@ def _counts(value: Any) -> Mapping[str, int]:
     allowed = f"an object of at most {_MOST_COUNTS} non-negative whole numbers"
     if not isinstance(value, dict) or len(value) > _MOST_COUNTS:
         raise _invalid("counts", "cannot be read", allowed)
+    counts = {}
     for name, count in value.items():
-        whole = isinstance(count, int) and not isinstance(count, bool)
-        if not whole or not 0 <= count < 2**63 or len(name) > 64 or "\x00" in name:
+        # Lua's arithmetic makes 3.0 of a count, and JSON knows no difference.
+        whole = isinstance(count, int) or (isinstance(count, float) and count.is_integer())
+        if not whole or isinstance(count, bool) or not 0 <= count < 2**63:
             raise _invalid("counts", f"holds {name[:64]!r} that is none", allowed)
-    return value
+        if len(name) > _LONGEST_NAME or "\x00" in name:
+            raise _invalid("counts", f"holds the name {name[:80]!r}", f"at most {_LONGEST_NAME} characters")
+        counts[name] = int(count)
+    return counts
 
 
 def _invalid(parameter: str, problem: str, allowed: str) -> LookupInvalid:

@@ -1,7 +1,7 @@
 """Tenants: a customer's pool, rates, queue options and who may send in its name."""
 
 from policyd.policy.asking import Layer, Resolution, Resolver, ask
-from policyd.policy.lookup import Kind, Lookup, Parameter, exact_name
+from policyd.policy.lookup import Kind, Lookup, row_name
 from policyd.policy.tags import tag
 
 
@@ -20,7 +20,7 @@ TENANT = Kind(
     name="tenant",
     segment="tenant",
     summary="A tenant's own settings",
-    key=Parameter(name="name", meaning="the tenant's name", normalise=exact_name("name")),
+    key=row_name("the tenant's name"),
     parameters=(),
     resolve=resolve,
 )

@@ -138,3 +138,8 @@ def test_a_report_is_read_or_refused_in_a_sentence(node_id: str, body: object) -
 def test_what_the_node_table_would_refuse_is_refused_before_it(body: object) -> None:
     with pytest.raises(LookupInvalid, match="allowed: "):
         NodeReport.parse("node-1", body)
+
+
+def test_whole_numbers_may_be_written_with_a_fraction_of_nothing() -> None:
+    report = NodeReport.parse("node-1", {"counts": {"hit": 3.0, "miss": 0}})
+    assert repr(report.counts) == "{'hit': 3, 'miss': 0}"
