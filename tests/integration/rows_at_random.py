@@ -123,6 +123,7 @@ class Learn:
 
     holder: int
     most_tags: int
+    most_rows: int
     renews: bool
     from_replica: bool
     """Asks a replica, which answers from its window if that reaches back far enough, and not the log itself."""
@@ -149,7 +150,10 @@ def story(seed: int, *, holders: int, length: int = 20) -> list[Step]:
 
 def learn(chance: random.Random, holder: int) -> Learn:
     most_tags = chance.choice((1, 2, 5, 100))
-    return Learn(holder, most_tags, renews=chance.random() < 0.5, from_replica=chance.random() < 0.5)
+    most_rows = chance.choice((10, 1000, 1000))
+    return Learn(
+        holder, most_tags, most_rows, renews=chance.random() < 0.5, from_replica=chance.random() < 0.5
+    )
 
 
 def question(chance: random.Random, holder: int) -> Question:

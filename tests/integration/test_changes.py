@@ -9,6 +9,9 @@ import pytest
 
 from policyd.api import answering
 from policyd.observe.events import ChangesRead, CurrencyRegained
+from policyd.policy.position import Position
+from policyd.policy.validity import News
+from policyd.store.changes import read_changes
 from policyd.store.pool import Connection
 from tests.integration.conftest import TOKEN, Service, head, make_config, make_token, serving
 from tests.integration.proxy import proxying
@@ -239,3 +242,17 @@ async def test_a_token_is_worth_what_its_row_says_at_once(service: Service, db: 
     await db.execute("delete from policy.api_token where name = 'second'")
     assert await status() == 401
     assert (await service.get("/queue-settings", Authorization=f"Bearer {TOKEN}"))[0] == 200
+
+
+async def test_more_rows_than_can_be_read_in_time_are_told_as_floors_of_all_kinds(db: Connection) -> None:
+    since = Position.parse(await head(db))
+    await db.execute("insert into policy.tenant (name) values ('a'), ('b'), ('c')")
+    here = Position.parse(await head(db))
+    told = await read_changes(db, since, most_tags=100, most_rows=3)
+    assert (told.news.head, set(told.news.tags), told.news.floors) == (
+        here,
+        {"tenant/a", "tenant/b", "tenant/c"},
+        {},
+    )
+    untold = await read_changes(db, since, most_tags=100, most_rows=2)
+    assert untold.news == News(head=here, floors=dict.fromkeys(KINDS, here.number))

@@ -150,7 +150,9 @@ class Story:
         if step.from_replica and since.number >= self._replica.begins:
             self.seen["from a replica"] += 1
             return news_since(since.number, self._replica, most_tags=step.most_tags)
-        return (await read_changes(self._reader, since, most_tags=step.most_tags)).news
+        return (
+            await read_changes(self._reader, since, most_tags=step.most_tags, most_rows=step.most_rows)
+        ).news
 
     async def _compare(self, held: Held, position: Position, documents: Documents) -> None:
         async def look_up(_: Iterable[str]) -> tuple[Position, Documents]:

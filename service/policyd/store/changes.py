@@ -22,18 +22,24 @@ class Reading:
 
 
 async def read_changes(
-    connection: Connection, since: Position | None, *, most_tags: int, most_stamps: int = 10_000
+    connection: Connection,
+    since: Position | None,
+    *,
+    most_tags: int,
+    most_rows: int = 100_000,
+    most_stamps: int = 10_000,
 ) -> Reading:
     """
     What happened after *since*, up to the head, in one snapshot.
 
     Kinds of which more than *most_tags* documents changed are told as floors; so is everything when the log no
-    longer reaches back. A *since* that the log does not hold, or None, gives a reset. DatabaseUnavailable when there
-    is no log at all, as in the middle of a restore.
+    longer reaches back, or holds more than *most_rows* rows to read, so that any reading ends in time. A *since* that
+    the log does not hold, or None, gives a reset. DatabaseUnavailable when there is no log at all, as in the middle
+    of a restore.
     """
     number, stamp = (-1, "") if since is None else (since.number, since.stamp)
     with translated():
-        rows = await connection.fetch(QUERIES["changes"], number, stamp, most_tags, most_stamps)
+        rows = await connection.fetch(QUERIES["changes"], number, stamp, most_tags, most_stamps, most_rows)
     head = next((row for row in rows if row["what"] == "head"), None)
     if head is None:
         raise DatabaseUnavailable(EMPTY)

@@ -18,17 +18,20 @@ union all
 select tag, body::text, null, null from policy.api_token_document where tag = any($7::text[]);
 
 -- changes --
--- What happened after a position, up to the head: the head, new revisions' stamps, changed tags, floors.
+-- What happened after a position, up to the head: the head, new revisions' stamps, changed tags, floors. What the log
+-- no longer tells, or what would take too long to tell (a million rows imported), is told as floors of all kinds.
 with head as (
   select number, stamp, extract(epoch from at)::float8 as at
     from policy.revision order by number desc limit 1
 ), reader as (
   select exists (select from policy.revision where number = $1 and stamp = $2) as known,
-         $1 < (select pruned_to from policy.log_window) as pruned
+         $1 < (select pruned_to from policy.log_window)
+           or $5::bigint < (select count(*) from (select from policy.change where revision > $1 limit $5::bigint + 1) c)
+             as untold
 ), changed as materialized (
   select t.tag, max(c.revision) as revision
     from policy.change c, reader r, unnest(c.tags) t (tag)
-   where c.revision > $1 and c.op <> 'floor' and r.known and not r.pruned
+   where c.revision > $1 and c.op <> 'floor' and r.known and not r.untold
    group by t.tag
 ), bulky as (
   select split_part(tag, '/', 1) as kind, max(revision) as revision
@@ -37,12 +40,12 @@ with head as (
   select kind, revision from bulky
   union all
   select c.kind, c.revision from policy.change c, reader r
-   where c.revision > $1 and c.op = 'floor' and r.known and not r.pruned
+   where c.revision > $1 and c.op = 'floor' and r.known and not r.untold
   union all
   select k.kind, head.number from reader r, head,
          unnest(array['listener_domain', 'egress_source', 'egress_pool', 'tenant', 'queue_settings', 'queue',
                       'api_token']) k (kind)
-   where r.known and r.pruned
+   where r.known and r.untold
 )
 select 'head' as what, stamp as name, number as revision, reader.known as flag, at from head, reader
 union all
