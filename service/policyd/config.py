@@ -110,6 +110,7 @@ class KeyRootConfig:
     prefix: str = "dkim"
     key_field: str = "key"
     kv_version: int | None = field(default=None, metadata={LEAST: 1, MOST: 2})
+    timeout: Seconds = _between(0.05, 60, 1.5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +139,6 @@ class VaultConfig:
     kubernetes_jwt_file: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
     connections: int = _between(1, 64, 4)
     max_pending: int = _between(1, 100_000, 500)
-    timeout: Seconds = _between(0.05, 60, 1.5)
     login_timeout: Seconds = _between(0.1, 60, 10.0)
 
 

@@ -34,8 +34,7 @@ class KeyName:
                 key=repr(self.root[:80]),
                 problem="is not the name of a key root: those are like default or acme-2",
             )
-        parts = self.name.split("/")
-        if len(parts) > _MOST_PARTS or not all(_PART.fullmatch(part) for part in parts):
+        if not is_path(self.name):
             raise KeyInvalid(
                 key=repr(self.name[:80]),
                 problem="has a name that is not allowed: at most eight parts joined with /, each of letters,"
@@ -44,6 +43,12 @@ class KeyName:
 
     def __str__(self) -> str:
         return f"{self.root}:{self.name}"
+
+
+def is_path(text: str) -> bool:
+    """Whether *text* is parts joined with `/`, none of which leads anywhere but down."""
+    parts = text.split("/")
+    return len(parts) <= _MOST_PARTS and all(_PART.fullmatch(part) for part in parts)
 
 
 def key_of(domain: str, selector: str, *, root: str = DEFAULT_ROOT) -> KeyName:

@@ -38,6 +38,22 @@ class BackendAnswered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VaultTokenGranted:
+    """Vault granted a token, or renewed it; *expires_at* is in seconds since 1970, None for one that never ends."""
+
+    expires_at: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VaultCredentialRefused:
+    """Vault refused what policyd logs in with; None for *retry_in* means not again until the credential changes."""
+
+    login: str
+    reason: str
+    retry_in: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChangesRead:
     """The change feed took in new revisions."""
 
@@ -117,6 +133,8 @@ Observation: TypeAlias = (
     BackendLost
     | BackendReached
     | BackendAnswered
+    | VaultTokenGranted
+    | VaultCredentialRefused
     | ChangesRead
     | HistoryReplaced
     | CurrencyLost

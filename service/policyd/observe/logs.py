@@ -22,6 +22,8 @@ from policyd.observe.events import (
     ServiceStarted,
     ServiceStopping,
     TokenRefused,
+    VaultCredentialRefused,
+    VaultTokenGranted,
 )
 
 _LONGEST_VALUE = 300
@@ -31,6 +33,8 @@ _REPEAT_AFTER = 60.0
 _LEVELS: dict[type[Any], tuple[int, str]] = {
     BackendLost: (logging.WARNING, "backend lost"),
     BackendReached: (logging.INFO, "backend reached"),
+    VaultTokenGranted: (logging.DEBUG, "vault granted a token"),
+    VaultCredentialRefused: (logging.ERROR, "vault refused the credential of policyd"),
     ChangesRead: (logging.DEBUG, "changes read"),
     HistoryReplaced: (logging.ERROR, "the database has another history; everything cached was dropped"),
     CurrencyLost: (logging.WARNING, "no longer current; answers are marked stale"),

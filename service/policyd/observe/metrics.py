@@ -4,6 +4,7 @@ Observations and counts as Prometheus metrics, in a registry of their own.
 Label sets are closed: kinds, outcomes, backends, operations, and node ids, of which there are at most a thousand.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -22,6 +23,7 @@ from policyd.observe.events import (
     Observation,
     RequestFailed,
     TokenRefused,
+    VaultTokenGranted,
 )
 
 _MOST_NODES = 1_000
@@ -96,6 +98,7 @@ class Metrics:
             "policyd_node_applied_revision", "The revision that a node has applied", "node"
         )
         self._nodes: set[str] = set()
+        self._token_expiry: Gauge | None = None
 
     def __call__(self, observation: Observation) -> None:
         """Count *observation*, if it is one that is counted."""
@@ -108,6 +111,8 @@ class Metrics:
                 self._backend_up.labels(observation.backend).set(1)
             case BackendLost():
                 self._backend_up.labels(observation.backend).set(0)
+            case VaultTokenGranted():
+                self._set_token_expiry(math.inf if observation.expires_at is None else observation.expires_at)
             case ChangesRead():
                 self._changes.inc(observation.revisions)
                 self._lag.set(observation.lag)
@@ -125,6 +130,17 @@ class Metrics:
     def render(self) -> bytes:
         """Everything in Prometheus's text format."""
         return generate_latest(self._registry)
+
+    def _set_token_expiry(self, seconds: float) -> None:
+        if (
+            self._token_expiry is None
+        ):  # where there is no Vault, a zero would look like a token that has ended
+            self._token_expiry = Gauge(
+                "policyd_vault_token_expiry_timestamp_seconds",
+                "When the token at Vault ends, unless it is renewed",
+                registry=self._registry,
+            )
+        self._token_expiry.set(seconds)
 
     def _see_node(self, report: NodeReported) -> None:
         if report.applied is None or (report.node not in self._nodes and len(self._nodes) >= _MOST_NODES):

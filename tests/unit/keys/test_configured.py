@@ -59,7 +59,7 @@ def test_there_may_be_several_key_roots(configured):
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_its_name(configured, text, sentence):
-    with pytest.raises(ConfigError, match=".") as caught:
+    with pytest.raises(ConfigError) as caught:
         configured(text)
     assert sentence in str(caught.value)
 
