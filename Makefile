@@ -27,7 +27,7 @@ test: venv  ## all tests, against a real PostgreSQL (ARGS=… for pytest)
 
 .PHONY: lint
 lint: venv  ## formatter, ruff, mypy strict, import-linter
-	@echo "  ruff format --check"; $(BIN)/ruff format --quiet --check . || { echo "  make format would change these files:"; $(BIN)/ruff format --check .; exit 1; }
+	@echo "  ruff format --check"; $(BIN)/ruff format --quiet --check . || { echo "  make format does that"; exit 1; }
 	@echo "  ruff check"; $(BIN)/ruff check --quiet .
 	@echo "  mypy"; $(BIN)/mypy --no-error-summary
 	@echo "  lint-imports"; $(BIN)/lint-imports --no-logo > .venv/lint-imports.log 2>&1 || { cat .venv/lint-imports.log; exit 1; }

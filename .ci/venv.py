@@ -49,7 +49,9 @@ def is_complete():
         subprocess.check_call([python(), "-c", ""], stderr=subprocess.DEVNULL)
     except (OSError, subprocess.CalledProcessError):
         return False
-    return all(os.path.getmtime(os.path.join(ROOT, name)) <= made for name in ("requirements.lock", "pyproject.toml"))
+    return all(
+        os.path.getmtime(os.path.join(ROOT, name)) <= made for name in ("requirements.lock", "pyproject.toml")
+    )
 
 
 def python():

@@ -93,7 +93,9 @@ def render_duration(seconds: float) -> str:
         if seconds >= _SECONDS[unit] and seconds % _SECONDS[unit] == 0 and (unit != "w"):
             return f"{seconds / _SECONDS[unit]:.0f}{unit}"
     milliseconds = seconds * 1000
-    return f"{milliseconds:.0f}ms" if milliseconds == round(milliseconds) and seconds < 1 else f"{seconds:.9g}s"
+    return (
+        f"{milliseconds:.0f}ms" if milliseconds == round(milliseconds) and seconds < 1 else f"{seconds:.9g}s"
+    )
 
 
 def render_size(size: int) -> str:

@@ -1,12 +1,16 @@
 """The commands, as a person runs them."""
 
+import io
 import re
+import subprocess
 from collections.abc import Callable
 
 import pytest
 
 from policyd.cli.main import main
+from policyd.config import DatabaseConfig
 from policyd.policy.token import Credentials
+from policyd.store.psql import psql
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -97,9 +101,26 @@ def test_a_broken_rule_says_which_row(policyd):
     assert "(a)" in err
 
 
-@pytest.mark.parametrize("arguments", [(), ("select 1", "--file", "-"), ("",), ("-- nothing",)])
-def test_sql_without_a_statement_is_a_question_of_usage(policyd, arguments):
+@pytest.mark.parametrize("arguments", [("select 1", "--file", "-"), ("",), ("-- nothing",), ()])
+def test_sql_without_a_statement_is_a_question_of_usage(policyd, arguments, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
     assert policyd("sql", *arguments)[0] == 2
+
+
+def test_sql_reads_what_is_piped_into_it(policyd, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("select 1 as a; select 2 as b"))
+    assert policyd("sql")[:2] == (0, "a\n1\nb\n2\n")
+
+
+def test_psql_is_started_as_the_person_and_without_a_password_in_its_arguments(dsn):
+    database = DatabaseConfig(dsn=dsn.replace("postgres@", "postgres:canary-3371@"))
+    command, environ = psql(database, actor="o'l \\ga", environ={"HOME": "/"})
+    assert "canary-3371" not in " ".join(command)
+    assert environ["PGPASSWORD"] == "canary-3371"
+    said = subprocess.run(
+        [*command, "-Atc", "show policy.actor"], env=environ, check=True, capture_output=True, text=True
+    )
+    assert said.stdout == "o'l \\ga\n"
 
 
 def test_migrate_says_that_there_is_nothing_to_do(policyd):

