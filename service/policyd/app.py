@@ -6,7 +6,9 @@ Everything that is opened is opened on one stack and closed in reverse; backgrou
 
 import asyncio
 import gc
+import signal
 import ssl
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -23,6 +25,7 @@ from policyd.api.lookup_listener import LookupListener
 from policyd.api.routes import Router
 from policyd.api.server import Server
 from policyd.api.table import create_routes
+from policyd.api.tls import rereading, server_context
 from policyd.config import Config, LookupConfig
 from policyd.errors import ConfigError
 from policyd.live.answers import AnswerCache
@@ -82,7 +85,7 @@ async def running(config: Config, *observers: Observer) -> AsyncIterator[Address
                 web.AppRunner(create_admin(service.admin), shutdown_timeout=_DRAIN),
                 config.admin.listen,
             ),
-            lookup=await _open_lookups(stack, config.lookup, service.listener),
+            lookup=await _open_lookups(stack, config.lookup, service),
         )
         stack.callback(service.feed.stop_waiting)
         gc.collect()
@@ -179,15 +182,27 @@ async def _background(*endless: Coroutine[Any, Any, None]) -> AsyncIterator[None
         raise failure
 
 
-async def _open_lookups(stack: AsyncExitStack, config: LookupConfig, listener: LookupListener) -> Address:
-    server = Server(listener, keepalive_timeout=_KEEPALIVE)
+async def _open_lookups(stack: AsyncExitStack, config: LookupConfig, service: _Service) -> Address:
     return await _open(
         stack,
-        web.ServerRunner(server, shutdown_timeout=_DRAIN),
+        web.ServerRunner(Server(service.listener, keepalive_timeout=_KEEPALIVE), shutdown_timeout=_DRAIN),
         config.listen,
-        tls=_tls(config),
+        tls=_tls(stack, config, service.observe),
         reuse_port=config.reuse_port,
     )
+
+
+def _tls(stack: AsyncExitStack, config: LookupConfig, observe: Observer) -> ssl.SSLContext | None:
+    """The context of the configured certificate, which SIGHUP reads again."""
+    if config.tls_cert is None or config.tls_key is None:
+        return None
+    context = server_context(config.tls_cert, config.tls_key)
+    if threading.current_thread() is threading.main_thread():  # signals reach no other
+        loop = asyncio.get_running_loop()
+        reread = rereading(context, config.tls_cert, config.tls_key, observe)
+        loop.add_signal_handler(signal.SIGHUP, reread)
+        stack.callback(loop.remove_signal_handler, signal.SIGHUP)
+    return context
 
 
 async def _open(
@@ -210,16 +225,3 @@ async def _open(
         ) from error
     host, port = runner.addresses[0][:2]
     return Address(host, port)
-
-
-def _tls(config: LookupConfig) -> ssl.SSLContext | None:
-    if config.tls_cert is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(config.tls_cert, config.tls_key)
-    except OSError as error:
-        raise ConfigError(
-            f"lookup.tls_cert {config.tls_cert} cannot be used: {error.strerror or error}"
-        ) from error
-    return context

@@ -116,6 +116,20 @@ class RequestFailed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateRead:
+    """The listener's certificate was read again; connections from now on are shown it."""
+
+    certificate: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateRefused:
+    """The listener's certificate was to be read again and cannot be used: the old one stays."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceStarted:
     """The listeners are open."""
 
@@ -142,6 +156,8 @@ Observation: TypeAlias = (
     | TokenRefused
     | NodeReported
     | RequestFailed
+    | CertificateRead
+    | CertificateRefused
     | ServiceStarted
     | ServiceStopping
 )

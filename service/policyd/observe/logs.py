@@ -12,6 +12,8 @@ from typing import Any, Literal
 from policyd.observe.events import (
     BackendLost,
     BackendReached,
+    CertificateRead,
+    CertificateRefused,
     ChangesRead,
     CurrencyLost,
     CurrencyRegained,
@@ -41,6 +43,8 @@ _LEVELS: dict[type[Any], tuple[int, str]] = {
     CurrencyRegained: (logging.INFO, "current"),
     TokenRefused: (logging.WARNING, "token refused"),
     RequestFailed: (logging.ERROR, "request failed"),
+    CertificateRead: (logging.INFO, "certificate read again"),
+    CertificateRefused: (logging.ERROR, "certificate not replaced; the old one stays"),
     ServiceStarted: (logging.INFO, "started"),
     ServiceStopping: (logging.INFO, "stopping"),
 }
