@@ -5,23 +5,25 @@ Later beats earlier: defaults, file, `$CREDENTIALS_DIRECTORY`, environment, flag
 `section.name → (value, where it came from)`, so that each complaint can name its source.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import functools
 import math
 import os
+import re
 import stat
 import tomllib
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType, NoneType, UnionType
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any
 
 from policyd.config import KEY_ROOT, LEAST, MOST, SECRET, Config, KeyRootConfig
+from policyd.config_values import converted
 from policyd.errors import ConfigError
-from policyd.units import Address, Bytes, Seconds, parse_address, parse_boolean, parse_duration, parse_size
 
 DEFAULT_FILE = Path("/etc/policyd/policyd.toml")
 PREFIX = "POLICYD_"
@@ -268,71 +270,13 @@ def _parsed(key: str, given: Given) -> object:
     setting = known()[listed(key)]
     shown = "" if setting.is_secret else f" = {given.value!r}"
     try:
-        value = _converted(setting.type, given.value)
+        value = converted(setting.type, given.value)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{key}{shown} {error} ({given.origin})") from None
     least, most = setting.metadata.get(LEAST, -math.inf), setting.metadata.get(MOST, math.inf)
     if isinstance(value, int | float) and not least <= value <= most:
         raise ConfigError(f"{key}{shown} is out of range: {least:g} to {most:g} ({given.origin})")
     return value
-
-
-def _converted(wanted: Any, value: object) -> object:
-    """*value* as the type *wanted*; ValueError with the half of a sentence that says what would have been right."""
-    if typing.get_origin(wanted) is UnionType:
-        [wanted] = [option for option in typing.get_args(wanted) if option is not NoneType]
-        if value == "":
-            return None
-    if typing.get_origin(wanted) is Literal:
-        options = typing.get_args(wanted)
-        if value not in options:
-            raise ValueError(f"is none of {', '.join(options)}")
-        return value
-    if isinstance(value, bool) and wanted is not bool:
-        raise ValueError("is a boolean, and that is not what belongs here")
-    if wanted is str or wanted is Path:
-        if not isinstance(value, str) or "\0" in value:
-            raise ValueError("is not text")
-        return Path(value).expanduser().absolute() if wanted is Path else value
-    if wanted in (Seconds, Bytes, float, int) and isinstance(value, int | float):
-        return _number(wanted, value)
-    if wanted is bool and isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        return _PARSERS[wanted](value)
-    raise ValueError("has the wrong type")
-
-
-def _number(wanted: Any, value: float) -> float:
-    if wanted in (int, Bytes):
-        if value != int(value):
-            raise ValueError("is not a whole number")
-        return int(value)
-    return float(value)
-
-
-def _parse_int(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError("is not a whole number") from None
-
-
-def _parse_float(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError("is not a number") from None
-
-
-_PARSERS: Mapping[Any, Callable[[str], object]] = {
-    Address: parse_address,
-    Bytes: parse_size,
-    Seconds: parse_duration,
-    bool: parse_boolean,
-    float: _parse_float,
-    int: _parse_int,
-}
 
 
 def _check_together(loaded: Config) -> None:
@@ -344,6 +288,11 @@ def _check_together(loaded: Config) -> None:
             f"without tokens everybody who reaches {lookup.listen} could read policy:"
             " set lookup.require_tokens = true, or let lookup.listen be a loopback address"
         )
+    if lookup.tls_key is not None:
+        with contextlib.suppress(OSError):  # whoever serves will say what is wrong with it
+            refuse_if_readable_by_all(lookup.tls_key, origin="lookup.tls_key")
+    if not re.match(r"postgres(ql)?://|$", loaded.database.dsn):
+        raise ConfigError("database.dsn is not understood: write postgresql://user@host:5432/database")
     if loaded.feed.poll >= loaded.feed.lease:
         raise ConfigError("feed.poll must be shorter than feed.lease, or no replica would ever be current")
     if loaded.feed.read_on_deadline >= lookup.deadline:

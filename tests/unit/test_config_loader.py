@@ -99,7 +99,9 @@ def test_a_file_that_is_named_must_be_there(tmp_path):
         ("[feed]\nlease = '0s'", "feed.lease = '0s' is out of range: 0.5 to 300"),
         ("[feed]\nlease = [5]", "feed.lease = [5] has the wrong type"),
         ("[feed]\nwindow = 2000.5", "is not a whole number"),
+        ("[feed]\nwindow = inf", "is not a whole number"),
         ("[feed]\nlease = true", "is a boolean"),
+        ("[database]\ndsn = 'db.example.com'", "write postgresql://user@host:5432/database"),
         ("[lookup]\nreuse_port = 1", "has the wrong type"),
         ("[lookup]\nreuse_port = 'perhaps'", "neither true nor false"),
         ("[cache]\nbytes = '1 XB'", "is not a size"),
@@ -180,6 +182,12 @@ def test_a_secret_that_everybody_can_read_is_refused(written, tmp_path):
     assert "everybody on this machine can read it" in refusal(file)
 
 
+def test_a_private_key_that_everybody_can_read_is_refused(written):
+    key = written(CANARY, name="key.pem", mode=0o644)
+    file = written(f"[lookup]\ntls_cert = '/c.pem'\ntls_key = '{key}'")
+    assert "everybody on this machine can read it" in refusal(file)
+
+
 def test_a_file_without_a_secret_may_be_read_by_everybody(written):
     assert loaded(written("[feed]\nlease = '9s'", mode=0o644)).config.feed.lease == Seconds(9)
 
@@ -191,7 +199,8 @@ def test_a_secret_that_is_not_there_is_refused(tmp_path):
 def test_repr_and_refusals_hide_every_secret():
     config = loaded(POLICYD_DATABASE_DSN=f"postgresql://u:{CANARY}@h/d", POLICYD_CLIENT_TOKEN=CANARY).config
     assert CANARY not in repr(config)
-    assert CANARY not in refusal(POLICYD_DATABASE_DSN=CANARY + "\0")
+    assert CANARY not in refusal(POLICYD_DATABASE_DSN=CANARY)
+    assert CANARY not in refusal(POLICYD_DATABASE_DSN="postgresql://" + CANARY + "\0")
 
 
 def test_a_person_has_a_state_directory_of_their_own(monkeypatch):
