@@ -105,7 +105,15 @@ insert into policy.option (object, name, format, since, restricted, note) values
   ('egress_path', 'no_memory_reduction_policy', 'enum:ShrinkDataAndMeta|ShrinkData|NoShrink', null, false, null),
   ('egress_path', 'provider_name', 'text', null, false, null),
   ('egress_path', 'readyq_pool_name', 'text', null, false, null),
-  ('egress_path', 'dispatcher_progress_watchdog_timeout', 'duration', null, false, null)
+  ('egress_path', 'dispatcher_progress_watchdog_timeout', 'duration', null, false, null),
+  ('shaping_provider', 'provider_connection_limit', 'limit', null, false, null),
+  ('shaping_provider', 'provider_max_message_rate', 'throttle', null, false, null),
+  ('shaping_provider_source', 'provider_source_selection_rate', 'throttle', null, false, null),
+  ('shaping_rule', 'regex', 'list:text', null, false, null),
+  ('shaping_rule', 'action', 'list:action', null, false, 'judged by policy.action_problems, because what it sets is an option of egress_path'),
+  ('shaping_rule', 'threshold', 'throttle', null, false, null),
+  ('shaping_rule', 'duration', 'interval', null, false, null),
+  ('shaping_rule', 'match_internal', 'bool', null, false, null)
 on conflict (object, name) do update set
   format = excluded.format, since = excluded.since, restricted = excluded.restricted, note = excluded.note;
 
@@ -215,5 +223,13 @@ where (o.object, o.name) not in (
   ('egress_path', 'no_memory_reduction_policy'),
   ('egress_path', 'provider_name'),
   ('egress_path', 'readyq_pool_name'),
-  ('egress_path', 'dispatcher_progress_watchdog_timeout')
+  ('egress_path', 'dispatcher_progress_watchdog_timeout'),
+  ('shaping_provider', 'provider_connection_limit'),
+  ('shaping_provider', 'provider_max_message_rate'),
+  ('shaping_provider_source', 'provider_source_selection_rate'),
+  ('shaping_rule', 'regex'),
+  ('shaping_rule', 'action'),
+  ('shaping_rule', 'threshold'),
+  ('shaping_rule', 'duration'),
+  ('shaping_rule', 'match_internal')
 );

@@ -878,7 +878,15 @@ insert into policy.option (object, name, format, since, restricted, note) values
   ('egress_path', 'no_memory_reduction_policy', 'enum:ShrinkDataAndMeta|ShrinkData|NoShrink', null, false, null),
   ('egress_path', 'provider_name', 'text', null, false, null),
   ('egress_path', 'readyq_pool_name', 'text', null, false, null),
-  ('egress_path', 'dispatcher_progress_watchdog_timeout', 'duration', null, false, null)
+  ('egress_path', 'dispatcher_progress_watchdog_timeout', 'duration', null, false, null),
+  ('shaping_provider', 'provider_connection_limit', 'limit', null, false, null),
+  ('shaping_provider', 'provider_max_message_rate', 'throttle', null, false, null),
+  ('shaping_provider_source', 'provider_source_selection_rate', 'throttle', null, false, null),
+  ('shaping_rule', 'regex', 'list:text', null, false, null),
+  ('shaping_rule', 'action', 'list:action', null, false, 'judged by policy.action_problems, because what it sets is an option of egress_path'),
+  ('shaping_rule', 'threshold', 'throttle', null, false, null),
+  ('shaping_rule', 'duration', 'interval', null, false, null),
+  ('shaping_rule', 'match_internal', 'bool', null, false, null)
 on conflict (object, name) do update set
   format = excluded.format, since = excluded.since, restricted = excluded.restricted, note = excluded.note;
 
@@ -988,7 +996,15 @@ where (o.object, o.name) not in (
   ('egress_path', 'no_memory_reduction_policy'),
   ('egress_path', 'provider_name'),
   ('egress_path', 'readyq_pool_name'),
-  ('egress_path', 'dispatcher_progress_watchdog_timeout')
+  ('egress_path', 'dispatcher_progress_watchdog_timeout'),
+  ('shaping_provider', 'provider_connection_limit'),
+  ('shaping_provider', 'provider_max_message_rate'),
+  ('shaping_provider_source', 'provider_source_selection_rate'),
+  ('shaping_rule', 'regex'),
+  ('shaping_rule', 'action'),
+  ('shaping_rule', 'threshold'),
+  ('shaping_rule', 'duration'),
+  ('shaping_rule', 'match_internal')
 );
 
 -- 0006_nodes.sql ------------------------------------------------------------------------------------------------------
@@ -1769,4 +1785,601 @@ begin
     ('policyd_reader', format('select on %s, %s, %s', rows_, records, documents)),
     ('policyd_reader', token_without_hash);
 end $$;
+call policy.grant_access();
+
+-- 0020_shaping_rules.sql ----------------------------------------------------------------------------------------------
+
+-- What a rule of shaping's automation may be, and the records that rows of shaping are judged as.
+
+create function policy.is_regex(t text) returns boolean
+  language plpgsql immutable parallel safe set search_path = '' as $$
+declare
+  -- Every escape is one harmless letter, then classes go from the inside out, then groups do. Kumod's own engine
+  -- knows more than any check here could: only what no engine takes is refused.
+  rest text := regexp_replace(t, '\\.', 'x', 'g');
+  before text;
+begin
+  if length(t) not between 1 and 10000 then
+    return false;
+  end if;
+  -- With (?x) blanks and # mean something else.
+  if rest ~ '\(\?[a-zA-Z]*x' then
+    return true;
+  end if;
+  loop
+    before := rest;
+    rest := regexp_replace(rest, '\[\^?\]?[^][]*\]', 'x', 'g');
+    exit when rest = before;
+  end loop;
+  if rest ~ '[\[\\]' or rest ~ '(^|[|(])[*+]' then
+    return false;
+  end if;
+  loop
+    before := rest;
+    rest := regexp_replace(rest, '\([^()]*\)', 'x', 'g');
+    exit when rest = before;
+  end loop;
+  return rest !~ '[()]';
+end $$;
+comment on function policy.is_regex(text) is
+  'False for what cannot be a regex: an open bracket or parenthesis, a \ at the end, nothing to repeat. Kumod judges the rest.';
+
+create function policy.action_values(action jsonb) returns table (name text, value jsonb)
+  language sql immutable parallel safe
+begin atomic
+  select p.said ->> 'name', p.said -> 'value'
+  from jsonb_array_elements(case when jsonb_typeof(action) = 'array' then action else '[]' end) as a (element)
+  cross join lateral (select coalesce(a.element -> 'SetConfig', a.element -> 'SetDomainConfig') as said
+                      where jsonb_typeof(a.element) = 'object') as p
+  where jsonb_typeof(p.said) = 'object' and jsonb_typeof(p.said -> 'name') = 'string' and p.said ? 'value';
+end;
+comment on function policy.action_values(jsonb) is 'The options that a rule''s actions set.';
+
+create function policy.is_action(value jsonb) returns boolean
+  language sql immutable parallel safe
+  return case jsonb_typeof(value)
+    when 'string' then value #>> '{}' in ('Suspend', 'SuspendTenant', 'SuspendCampaign', 'Bounce', 'BounceTenant', 'BounceCampaign')
+    when 'object' then (value - 'SetConfig' = '{}') <> (value - 'SetDomainConfig' = '{}')
+      and exists (
+        select from jsonb_each(value) as e (key, said)
+        where jsonb_typeof(e.said) = 'object' and e.said - '{name,value}'::text[] = '{}')
+      and exists (select from policy.action_values(jsonb_build_array(value)))
+    else false
+  end;
+comment on function policy.is_action(jsonb) is
+  'True for the name of an action, or {"SetConfig": {"name": OPTION, "value": …}}, or the same with SetDomainConfig.';
+
+-- plpgsql, because it asks policy.problems, which asks it.
+create function policy.action_problems(action jsonb) returns table (field text, value jsonb, problem text)
+  language plpgsql stable parallel safe set search_path = '' as $$
+begin
+  if jsonb_typeof(action) is distinct from 'array' or action = '[]' then
+    return query select 'action', action, format('action is %s; allowed is a list of at least one action.', policy.shown(action));
+    return;
+  end if;
+  return query
+  select 'action', a.element, format('action is %s; allowed is %s.', policy.shown(a.element),
+    'Suspend, SuspendTenant, SuspendCampaign, Bounce, BounceTenant, BounceCampaign,'
+    ' {"SetConfig": {"name": OPTION, "value": …}}, {"SetDomainConfig": {"name": OPTION, "value": …}}')
+  from jsonb_array_elements(action) as a (element) where not policy.is_action(a.element)
+  union all
+  select 'action', p.value, format('action sets an option wrongly: %s', p.problem)
+  from policy.action_values(action) as v
+  cross join lateral policy.problems('egress_path', jsonb_build_object(v.name, v.value)) as p;
+end $$;
+comment on function policy.action_problems(jsonb) is 'What KumoMTA would refuse in the actions of a rule.';
+
+create function policy.regex_problems(regex jsonb) returns table (field text, value jsonb, problem text)
+  language sql stable parallel safe
+begin atomic
+  select 'regex', r.element, format('regex is %s: no engine takes that (an open bracket or parenthesis, a \ at the end, '
+    'nothing to repeat).', policy.shown(r.element))
+  from jsonb_array_elements(case when jsonb_typeof(regex) = 'array' then regex else '[]' end) as r (element)
+  where jsonb_typeof(r.element) = 'string' and not policy.is_regex(r.element #>> '{}')
+  union all
+  select 'regex', regex, 'regex is empty; allowed is a list of at least one.' where regex is null or regex = '[]';
+end;
+comment on function policy.regex_problems(jsonb) is 'What cannot be the regexes of a rule.';
+
+create or replace function policy.problems(object text, record jsonb) returns table (field text, value jsonb, problem text)
+  language sql stable parallel safe
+begin atomic
+  -- No SET, one SELECT: the planner merges this into the statement that asks, so that triggers judge many rows at once.
+  select e.key, case when o.format = 'secret' then null else e.value end,
+         policy.sentence(problems.object, e.key, e.value, o.format)
+  from jsonb_each(case when jsonb_typeof(record) = 'object' then record else '{}' end) as e (key, value)
+  left join policy.option as o on o.object = problems.object and o.name = e.key and strpos(e.key, '.') = 0
+  where (o.format is null or not policy.fits(o.format, e.value)) and not (problems.object = 'shaping_rule' and e.key = 'action')
+  union all
+  select l.field, record -> l.field, l.problem from policy.lonely(problems.object, record) as l
+  union all
+  select r.field, r.value, r.problem from policy.regex_problems(record -> 'regex') as r where problems.object = 'shaping_rule'
+  union all
+  select a.field, a.value, a.problem from policy.action_problems(record -> 'action') as a where problems.object = 'shaping_rule'
+  union all
+  select null, record, format('%s is not an object of options.', policy.shown(record))
+  where jsonb_typeof(record) is distinct from 'object';
+end;
+
+create or replace function policy.record(object text, fields jsonb) returns jsonb
+  language sql immutable parallel safe
+  return case object
+    when 'queue_config' then fields -> 'options'
+    when 'listener_domain' then policy.with_boolean(policy.with_boolean(
+      jsonb_strip_nulls(fields - '{listener,domain,tag}'::text[]), 'log_oob'), 'log_arf')
+    when 'egress_source' then jsonb_strip_nulls(fields - '{node_group,tag}'::text[])
+    when 'tenant' then jsonb_strip_nulls(fields - '{name,tenant,campaign,egress_pool,options,tag}'::text[])
+    -- A rule's actions set options, too: what is newer than a node's KumoMTA is found in either.
+    when 'egress_path' then case when fields ? 'action'
+      then (select coalesce(jsonb_object_agg(v.name, v.value), '{}') from policy.action_values(fields -> 'action') as v)
+      else fields -> 'options' end
+    when 'shaping_provider' then jsonb_strip_nulls(jsonb_build_object(
+      'provider_connection_limit', fields -> 'provider_connection_limit',
+      'provider_max_message_rate', fields -> 'provider_max_message_rate'))
+    when 'shaping_provider_source' then jsonb_strip_nulls(jsonb_build_object(
+      'provider_source_selection_rate', fields -> 'provider_source_selection_rate'))
+    when 'shaping_rule' then jsonb_build_object('regex', fields -> 'regex', 'action', fields -> 'action',
+        'duration', fields -> 'duration')
+      || case when fields -> 'threshold' is distinct from 'null'
+         then jsonb_build_object('threshold', fields -> 'threshold') else '{}' end
+  end;
+
+-- 0021_shaping.sql ----------------------------------------------------------------------------------------------------
+
+-- Traffic shaping: what KumoMTA's loader takes from a shaping file, as rows. All of it is one document.
+
+create function policy.is_shaping_domain(name text) returns boolean
+  language sql immutable parallel safe
+  return policy.is_domain(rtrim(name, '.')) and name !~ '\*' and name !~ '\.\.$' and name <> 'provider'
+    or name ~ '^\[[0-9a-z.:]{1,60}\](:\d{1,5})?$' or name ~ '^https?://[!-~]{1,200}$';
+comment on function policy.is_shaping_domain(text) is
+  'True for what a shaping file can have a section for: default, a lower-case domain, an address literal, a log hook''s URL.';
+
+create table policy.shaping_domain (
+  domain text constraint shaping_domains_are_unique primary key
+    constraint domain_is_default_or_a_lower_case_name_without_wildcard check (policy.is_shaping_domain(domain)),
+  position integer,
+  mx_rollup boolean,
+  replace_base boolean,
+  options jsonb not null default '{}'
+    constraint options_is_an_object check (jsonb_typeof(options) = 'object')
+    constraint mx_rollup_and_what_has_a_table_are_not_options check (
+      not options ?| array['mx_rollup', 'replace_base', 'automation', 'sources']),
+  tag text not null generated always as ('shaping') stored,
+  constraint a_dot_at_the_end_is_for_what_rolls_up check (domain !~ '\.$' or mx_rollup is not false),
+  constraint default_does_not_roll_up check (domain <> 'default' or mx_rollup is null)
+);
+comment on table policy.shaping_domain is
+  'Limits of the paths to a domain, or (mx_rollup) to all domains with the same MX; default is what all others are laid over.';
+comment on column policy.shaping_domain.domain is
+  'the routing domain, exactly, or default; with a dot at the end: the same domain once more, for its MX, beside one that does not roll up';
+comment on column policy.shaping_domain.position is
+  'order, lowest first, then those without one by name; it matters among domains that have the same MX';
+comment on column policy.shaping_domain.mx_rollup is 'whether it is for all domains with the same MX; null: true, as KumoMTA has it';
+comment on column policy.shaping_domain.replace_base is 'whether it stands instead of what KumoMTA''s own file, default and providers say';
+comment on column policy.shaping_domain.options is 'options of kumo.make_egress_path';
+comment on column policy.shaping_domain.tag is 'its document';
+
+create table policy.shaping_domain_source (
+  domain text not null constraint default_has_no_sources check (domain <> 'default')
+    constraint the_shaping_domain_exists references policy.shaping_domain on delete cascade on update cascade,
+  source text not null constraint source_is_1_to_255_characters_trimmed_without_controls check (policy.is_name(source)),
+  options jsonb not null default '{}' constraint options_is_an_object check (jsonb_typeof(options) = 'object'),
+  tag text not null generated always as ('shaping') stored,
+  constraint sources_stand_once_in_a_shaping_domain primary key (domain, source)
+);
+comment on table policy.shaping_domain_source is 'What is different from one egress source to a domain.';
+comment on column policy.shaping_domain_source.domain is 'the domain; not default, whose sources KumoMTA never applies';
+comment on column policy.shaping_domain_source.source is 'the egress source';
+comment on column policy.shaping_domain_source.options is 'options of kumo.make_egress_path, laid over those of the domain';
+comment on column policy.shaping_domain_source.tag is 'the document that it is part of';
+
+create table policy.shaping_domain_automation (
+  domain text not null
+    constraint the_shaping_domain_exists references policy.shaping_domain on delete cascade on update cascade,
+  position integer not null,
+  regex text[] not null,
+  action jsonb not null,
+  threshold text,
+  duration jsonb not null,
+  match_internal boolean not null default false,
+  tag text not null generated always as ('shaping') stored,
+  constraint rules_of_a_shaping_domain_are_ordered primary key (domain, position)
+);
+comment on table policy.shaping_domain_automation is
+  'What the TSA daemon does when responses of a domain match. Rules add to those of KumoMTA''s own file: repeat none of them.';
+comment on column policy.shaping_domain_automation.domain is 'the domain';
+comment on column policy.shaping_domain_automation.position is 'order';
+comment on column policy.shaping_domain_automation.regex is 'any of these matches the response; as fancy-regex of Rust reads them';
+comment on column policy.shaping_domain_automation.action is
+  'a list of Suspend, SuspendTenant, SuspendCampaign, Bounce, BounceTenant, BounceCampaign, {"SetConfig": {"name": …, "value": …}}, {"SetDomainConfig": …}';
+comment on column policy.shaping_domain_automation.threshold is 'how many matches in what time, such as 3/hr; null: the first one';
+comment on column policy.shaping_domain_automation.duration is 'for how long: seconds, or text such as "2 hours"';
+comment on column policy.shaping_domain_automation.match_internal is 'whether responses that KumoMTA itself makes count';
+comment on column policy.shaping_domain_automation.tag is 'the document that it is part of';
+
+create table policy.shaping_provider (
+  name text constraint shaping_providers_are_unique primary key
+    constraint name_is_1_to_255_characters_trimmed_without_controls check (policy.is_name(name)),
+  position integer,
+  replace_base boolean,
+  provider_connection_limit jsonb,
+  provider_max_message_rate text,
+  options jsonb not null default '{}'
+    constraint options_is_an_object check (jsonb_typeof(options) = 'object')
+    constraint what_has_a_column_or_a_table_is_not_an_option check (
+      not options ?| array['provider_connection_limit', 'provider_max_message_rate', 'match', 'replace_base', 'automation', 'sources']),
+  tag text not null generated always as ('shaping') stored
+);
+comment on table policy.shaping_provider is
+  'Limits of the paths to the domains of a mailbox provider, found by their MX or name. Of several that match, later ones win.';
+comment on column policy.shaping_provider.name is 'its name, which queues can be counted by';
+comment on column policy.shaping_provider.position is 'order, lowest first, then those without one by name';
+comment on column policy.shaping_provider.replace_base is 'whether it stands instead of what KumoMTA''s own file says of this provider';
+comment on column policy.shaping_provider.provider_connection_limit is
+  'connections from one source to all of its domains together: 5, "local:5"';
+comment on column policy.shaping_provider.provider_max_message_rate is
+  'messages from one source to all of its domains together, such as 100/s; KumoMTA takes the first file''s that has the provider';
+comment on column policy.shaping_provider.options is 'options of kumo.make_egress_path';
+comment on column policy.shaping_provider.tag is 'its document';
+
+create table policy.shaping_provider_match (
+  provider text not null
+    constraint the_shaping_provider_exists references policy.shaping_provider on delete cascade on update cascade,
+  rule text not null
+    constraint rule_is_mxsuffix_domainsuffix_or_hostname check (rule in ('MXSuffix', 'DomainSuffix', 'HostName')),
+  value text not null constraint value_is_lower_case_without_a_dot_at_the_end check (value ~ '^[^\sA-Z]*[^\sA-Z.]$'),
+  tag text not null generated always as ('shaping') stored,
+  constraint matches_stand_once_in_a_shaping_provider primary key (provider, rule, value)
+);
+comment on table policy.shaping_provider_match is
+  'Whose domains a provider''s are: by one DomainSuffix, or where each MX host has one of the MXSuffixes or HostNames.';
+comment on column policy.shaping_provider_match.provider is 'the provider';
+comment on column policy.shaping_provider_match.rule is 'MXSuffix, DomainSuffix or HostName';
+comment on column policy.shaping_provider_match.value is 'what the name ends with (begin it with a dot, or example.com ends notexample.com), or is';
+comment on column policy.shaping_provider_match.tag is 'the document that it is part of';
+
+create table policy.shaping_provider_source (
+  provider text not null
+    constraint the_shaping_provider_exists references policy.shaping_provider on delete cascade on update cascade,
+  source text not null constraint source_is_1_to_255_characters_trimmed_without_controls check (policy.is_name(source)),
+  provider_source_selection_rate text,
+  options jsonb not null default '{}'
+    constraint options_is_an_object check (jsonb_typeof(options) = 'object')
+    constraint provider_source_selection_rate_is_a_column check (not options ? 'provider_source_selection_rate'),
+  tag text not null generated always as ('shaping') stored,
+  constraint sources_stand_once_in_a_shaping_provider primary key (provider, source)
+);
+comment on table policy.shaping_provider_source is 'What is different from one egress source to a provider.';
+comment on column policy.shaping_provider_source.provider is 'the provider';
+comment on column policy.shaping_provider_source.source is 'the egress source';
+comment on column policy.shaping_provider_source.provider_source_selection_rate is
+  'how often the source may be chosen for all of its domains together, such as 100/s';
+comment on column policy.shaping_provider_source.options is 'options of kumo.make_egress_path, laid over those of the provider';
+comment on column policy.shaping_provider_source.tag is 'the document that it is part of';
+
+create table policy.shaping_provider_automation (
+  provider text not null
+    constraint the_shaping_provider_exists references policy.shaping_provider on delete cascade on update cascade,
+  position integer not null,
+  regex text[] not null,
+  action jsonb not null,
+  threshold text,
+  duration jsonb not null,
+  match_internal boolean not null default false,
+  tag text not null generated always as ('shaping') stored,
+  constraint rules_of_a_shaping_provider_are_ordered primary key (provider, position)
+);
+comment on table policy.shaping_provider_automation is
+  'What the TSA daemon does when responses of a provider match. Rules add to those of KumoMTA''s own file: repeat none of them.';
+comment on column policy.shaping_provider_automation.provider is 'the provider';
+comment on column policy.shaping_provider_automation.position is 'order';
+comment on column policy.shaping_provider_automation.regex is 'any of these matches the response; as fancy-regex of Rust reads them';
+comment on column policy.shaping_provider_automation.action is 'a list, as in policy.shaping_domain_automation';
+comment on column policy.shaping_provider_automation.threshold is 'how many matches in what time, such as 3/hr; null: the first one';
+comment on column policy.shaping_provider_automation.duration is 'for how long: seconds, or text such as "2 hours"';
+comment on column policy.shaping_provider_automation.match_internal is 'whether responses that KumoMTA itself makes count';
+comment on column policy.shaping_provider_automation.tag is 'the document that it is part of';
+
+call policy.watch('policy.shaping_domain', 'egress_path');
+call policy.watch('policy.shaping_domain_source', 'egress_path');
+call policy.watch('policy.shaping_domain_automation', 'shaping_rule', 'egress_path');
+call policy.watch('policy.shaping_provider', 'egress_path', 'shaping_provider');
+call policy.watch('policy.shaping_provider_match');
+call policy.watch('policy.shaping_provider_source', 'egress_path', 'shaping_provider_source');
+call policy.watch('policy.shaping_provider_automation', 'shaping_rule', 'egress_path');
+
+create function policy.shaping_rule(fields jsonb) returns jsonb
+  language sql immutable parallel safe
+  return jsonb_build_object('regex', fields -> 'regex', 'action', fields -> 'action', 'duration', fields -> 'duration')
+    || case when fields ->> 'threshold' is null then '{}'
+       else jsonb_build_object('trigger', jsonb_build_object('Threshold', fields -> 'threshold')) end
+    || case when (fields ->> 'match_internal')::boolean then jsonb_build_object('match_internal', true) else '{}' end;
+comment on function policy.shaping_rule(jsonb) is 'A row of automation (as jsonb) in KumoMTA''s spelling.';
+
+-- Always there: without rows it says nothing, which is what an empty file says to KumoMTA. Lists, because objects
+-- have no order in jsonb.
+create view policy.shaping_document as
+select 'shaping' as tag, jsonb_build_object(
+  'providers', coalesce((
+    select jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
+        'name', p.name, 'replace_base', p.replace_base,
+        'provider_connection_limit', p.provider_connection_limit,
+        'provider_max_message_rate', p.provider_max_message_rate))
+      || jsonb_build_object(
+        'options', p.options,
+        'match', coalesce((
+          select jsonb_agg(jsonb_build_object(m.rule, m.value) order by m.rule, m.value collate "C")
+          from policy.shaping_provider_match as m where m.provider = p.name), '[]'),
+        'sources', coalesce((
+          select jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
+              'name', s.source, 'provider_source_selection_rate', s.provider_source_selection_rate))
+            || jsonb_build_object('options', s.options) order by s.source collate "C")
+          from policy.shaping_provider_source as s where s.provider = p.name), '[]'),
+        'automation', coalesce((
+          select jsonb_agg(policy.shaping_rule(to_jsonb(a)) order by a.position)
+          from policy.shaping_provider_automation as a where a.provider = p.name), '[]'))
+      order by p.position nulls last, p.name collate "C")
+    from policy.shaping_provider as p), '[]'),
+  'domains', coalesce((
+    select jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
+        'name', d.domain, 'mx_rollup', d.mx_rollup, 'replace_base', d.replace_base))
+      || jsonb_build_object(
+        'options', d.options,
+        'sources', coalesce((
+          select jsonb_agg(jsonb_build_object('name', s.source, 'options', s.options) order by s.source collate "C")
+          from policy.shaping_domain_source as s where s.domain = d.domain), '[]'),
+        'automation', coalesce((
+          select jsonb_agg(policy.shaping_rule(to_jsonb(a)) order by a.position)
+          from policy.shaping_domain_automation as a where a.domain = d.domain), '[]'))
+      order by d.domain <> 'default', d.position nulls last, d.domain collate "C")
+    from policy.shaping_domain as d), '[]')) as body;
+comment on view policy.shaping_document is 'All of shaping: providers and domains, each in its order.';
+comment on column policy.shaping_document.tag is 'the document';
+comment on column policy.shaping_document.body is 'what it says';
+
+create or replace function policy.kinds() returns text[] language sql stable parallel safe
+begin atomic
+  select array_agg(left(v.viewname, -length('_document'))::text order by v.viewname)
+  from pg_catalog.pg_views as v where v.schemaname = 'policy' and v.viewname like '%\_document';
+end;
+comment on function policy.kinds() is 'The kinds of documents, the first part of their tags: each has a view.';
+
+do $$
+declare
+  rows_ text := 'policy.shaping_domain, policy.shaping_domain_source, policy.shaping_domain_automation, policy.shaping_provider, '
+    'policy.shaping_provider_match, policy.shaping_provider_source, policy.shaping_provider_automation';
+begin
+  insert into policy.privilege (role, privilege)
+  select r.role, format('select, insert, update, delete on %s', rows_) from (values ('policyd_owner'), ('policyd_editor')) as r (role)
+  union all
+  select r.role, format('select on %s', rows_) from (values ('policyd_service'), ('policyd_reader')) as r (role)
+  union all
+  select r.role, 'select on policy.shaping_document'
+  from (values ('policyd_owner'), ('policyd_editor'), ('policyd_service'), ('policyd_reader')) as r (role);
+end $$;
+call policy.grant_access();
+
+-- 0030_webhook.sql ----------------------------------------------------------------------------------------------------
+
+-- Webhooks: who is told what of the log, over HTTP.
+
+create function policy.is_web_url(t text) returns boolean
+  language sql immutable parallel safe
+  return length(t) <= 2000
+     and t ~ ('^https?://([A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[[0-9a-fA-F:.]+\])'
+              || '(:\d{1,5})?([/?][A-Za-z0-9_.~%!$&''()*+,;=:@/?-]*)?$')
+     and coalesce(policy.is_ip(substring(t from '^https?://\[([^]]*)\]')), true)
+     and coalesce(substring(t from '^https?://[^/?]*:(\d{1,5})([/?]|$)')::integer between 1 and 65535, true);
+comment on function policy.is_web_url(text) is
+  'True for an http or https URL in ASCII, at most 2,000 characters, without user, password and fragment.';
+
+create function policy.names_no_credential(headers jsonb) returns boolean
+  language sql immutable parallel safe
+  return not exists (
+    select from jsonb_each(headers) as h (name, value)
+    where h.name ~* '^(authorization|cookie)$|(token|secret|password|api-?key)$' and jsonb_typeof(h.value) <> 'object');
+comment on function policy.names_no_credential(jsonb) is
+  'True where no header that carries a credential by its name (Authorization, Cookie, X-Api-Key …) has it as text.';
+
+create function policy.leaves_out(headers jsonb, names text[]) returns boolean
+  language sql immutable parallel safe
+  return not exists (select from jsonb_object_keys(headers) as h (name) where lower(h.name) = any (names));
+comment on function policy.leaves_out(jsonb, text[]) is 'True where no header is called one of these, which are in lower case.';
+
+create function policy.are_headers(headers jsonb) returns boolean
+  language sql immutable parallel safe
+  return case when jsonb_typeof(headers) = 'object' then
+    (select count(*) <= 50 and count(*) = count(distinct lower(h.name)) from jsonb_object_keys(headers) as h (name))
+    and not exists (
+      select from jsonb_each(headers) as h (name, value)
+      where h.name !~ '^[A-Za-z0-9!#$%&''*+.^_`|~-]{1,100}$'
+         or not coalesce(case jsonb_typeof(h.value)
+              when 'string' then length(h.value #>> '{}') <= 1000 and h.value #>> '{}' ~ '^[!-~]([ -~]*[!-~])?$'
+              else policy.is_secret(h.value)
+            end, false))
+    else false end;
+comment on function policy.are_headers(jsonb) is
+  'True for an object of at most 50 HTTP headers, each by one spelling: name → text in ASCII, or {"secret": NAME}.';
+
+-- A domain, because what PostgreSQL says of a broken one shows no row: somebody may just have tried to write a password.
+create domain policy.webhook_headers as jsonb
+  constraint headers_are_texts_or_secrets_by_name check (value is null or policy.are_headers(value))
+  constraint headers_of_the_connection_are_made_by_the_client check (policy.leaves_out(value, array[
+    'host', 'connection', 'keep-alive', 'proxy-connection', 'proxy-authenticate', 'proxy-authorization', 'te', 'trailer',
+    'transfer-encoding', 'upgrade', 'expect', 'content-length', 'content-encoding']))
+  constraint headers_with_credentials_are_secrets_by_name check (policy.names_no_credential(value));
+comment on domain policy.webhook_headers is 'Headers of a request, of which a row may show everything.';
+
+create table policy.webhook (
+  name text constraint webhooks_are_unique primary key
+    constraint name_is_a_lower_case_label check (name ~ '^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$'),
+  url text not null
+    constraint url_is_http_in_ascii_without_user_and_fragment check (policy.is_web_url(url)),
+  insecure boolean not null default false,
+  tenant text constraint the_tenant_exists references policy.tenant on update cascade,
+  events text[] not null constraint events_are_some_of_kumomtas_record_types check (
+    cardinality(events) > 0 and events <@ array[
+      'Reception', 'Delivery', 'Bounce', 'TransientFailure', 'Expiration', 'AdminBounce', 'OOB', 'Feedback', 'Rejection',
+      'AdminRebind', 'DeferredInjectionRebind', 'Delayed', 'XferOut', 'XferIn']),
+  headers policy.webhook_headers not null default '{}',
+  secret text constraint secret_is_the_name_of_one check (policy.is_node_name(secret)),
+  batch_size integer not null default 100 constraint batch_size_is_from_1_to_10000 check (batch_size between 1 and 10000),
+  max_batch_latency text not null default '1s' constraint max_batch_latency_is_up_to_an_hour check (
+    policy.is_duration(to_jsonb(max_batch_latency), 0, 3600)),
+  timeout text not null default '30s' constraint timeout_is_from_one_second_to_five_minutes check (
+    policy.is_duration(to_jsonb(timeout), 1, 300)),
+  enabled boolean not null default true,
+  tag text not null generated always as ('webhook') stored,
+  constraint http_is_only_for_those_that_are_insecure check (url ~ '^https:' or insecure)
+);
+create index webhook_tenant on policy.webhook (tenant);
+comment on table policy.webhook is
+  'Who is told what of the log. A tenant with a webhook cannot be deleted: without its tenant it would be told of everybody''s mail.';
+comment on column policy.webhook.name is 'a label: its records wait in the queue NAME.policyd.log_hook';
+comment on column policy.webhook.url is 'where to POST; what is secret belongs into a header, by name';
+comment on column policy.webhook.insecure is 'whether http will do: records name senders and recipients, and anybody on the way can read them';
+comment on column policy.webhook.tenant is 'only records of its mail; null: of all mail';
+comment on column policy.webhook.events is 'types of log records: Reception, Delivery, Bounce, TransientFailure, …';
+comment on column policy.webhook.headers is 'further headers: name → text, or {"secret": NAME} as each node''s setup resolves it';
+comment on column policy.webhook.secret is 'the name of the secret with which requests are signed (HMAC-SHA256); null: not signed';
+comment on column policy.webhook.batch_size is 'records in one request, at most';
+comment on column policy.webhook.max_batch_latency is 'how long a record waits for others to fill the batch, such as 1s';
+comment on column policy.webhook.timeout is 'how long an answer is waited for, such as 30s';
+comment on column policy.webhook.enabled is 'false: it is told nothing, and misses what happens meanwhile';
+comment on column policy.webhook.tag is 'the document that it is part of: all webhooks';
+call policy.watch('policy.webhook');
+
+create view policy.webhook_document as
+select 'webhook'::text as tag, jsonb_build_object('webhooks', coalesce(jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
+  'name', w.name, 'url', w.url, 'tenant', w.tenant, 'events', w.events, 'headers', nullif(w.headers, '{}'),
+  'secret', case when w.secret is not null then jsonb_build_object('secret', w.secret) end,
+  'batch_size', w.batch_size, 'max_batch_latency', w.max_batch_latency, 'timeout', w.timeout))
+  order by w.name collate "C") filter (where w.enabled), '[]')) as body
+from policy.webhook as w
+having count(*) > 0;
+comment on view policy.webhook_document is 'One document, there once there is a webhook: those that are enabled, by name.';
+comment on column policy.webhook_document.tag is 'the document';
+comment on column policy.webhook_document.body is 'what it says';
+
+-- An editor may not allow http: a column that is not granted keeps its default.
+insert into policy.privilege (role, privilege) values
+  ('policyd_owner', 'select, insert, update, delete on policy.webhook'),
+  ('policyd_editor', 'select, delete on policy.webhook'),
+  ('policyd_editor', 'insert (name, url, tenant, events, headers, secret, batch_size, max_batch_latency, timeout, enabled) on policy.webhook'),
+  ('policyd_editor', 'update (name, url, tenant, events, headers, secret, batch_size, max_batch_latency, timeout, enabled) on policy.webhook'),
+  ('policyd_service', 'select on policy.webhook'),
+  ('policyd_reader', 'select on policy.webhook'),
+  ('policyd_owner', 'select on policy.webhook_document'),
+  ('policyd_editor', 'select on policy.webhook_document'),
+  ('policyd_service', 'select on policy.webhook_document'),
+  ('policyd_reader', 'select on policy.webhook_document');
+call policy.grant_access();
+
+-- 0031_smtp_credential.sql --------------------------------------------------------------------------------------------
+
+-- SMTP AUTH: who may log in, and on whose behalf.
+--
+-- Every column that a rule is about has a domain for a type: what PostgreSQL says of a broken one (to the writer, and in
+-- its own log) does not quote the row, and with it the hash.
+
+create domain policy.smtp_username as text not null
+  constraint username_is_1_to_255_characters_without_colon_or_controls check (policy.is_name(value) and value !~ ':')
+  constraint username_is_in_normal_form_c check (value is nfc normalized);
+comment on domain policy.smtp_username is 'What a customer logs in with. HTTP''s basic authentication has no room for a colon.';
+
+-- One cost for all, which the service pays for unknown usernames, too: how long a refusal takes tells nothing.
+create domain policy.argon2id as text not null
+  constraint password_hash_is_argon2id_of_19_mib_two_passes_one_lane check (
+    value ~ '^\$argon2id\$v=19\$m=19456,t=2,p=1\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}$');
+comment on domain policy.argon2id is 'The hash of a password, as `policyd credential` writes it.';
+
+create domain policy.tenant_name as text not null;
+comment on domain policy.tenant_name is 'The name of a tenant that must be given.';
+
+create domain policy.yes_or_no as boolean not null;
+comment on domain policy.yes_or_no is 'A boolean that must be one.';
+
+create domain policy.networks as cidr[]
+  constraint networks_are_null_for_any_or_not_empty check (cardinality(value) > 0 and array_position(value, null) is null);
+comment on domain policy.networks is 'Some networks; null: any.';
+
+create domain policy.point_in_time as timestamptz constraint it_is_a_point_in_time check (isfinite(value));
+comment on domain policy.point_in_time is 'A time that comes.';
+
+create table policy.smtp_credential (
+  username policy.smtp_username constraint usernames_are_unique primary key,
+  password_hash policy.argon2id,
+  tenant policy.tenant_name constraint the_tenant_exists references policy.tenant on update cascade,
+  networks policy.networks,
+  enabled policy.yes_or_no default true,
+  expires_at policy.point_in_time,
+  tag text not null generated always as (
+    'smtp_credential/' || replace(replace(username::text, '%', '%25'), '/', '%2F')) stored
+    constraint smtp_credential_documents_are_unique unique
+);
+create unique index usernames_differ_by_more_than_case on policy.smtp_credential (lower(username::text));
+create index smtp_credential_tenant on policy.smtp_credential (tenant);
+comment on table policy.smtp_credential is
+  'Who may log in to send mail. `policyd credential add` makes them; a password is nowhere, and its hash is shown to the service alone.';
+comment on column policy.smtp_credential.username is
+  'compared letter by letter, as kumod does with require_authz; no two differ by case alone';
+comment on column policy.smtp_credential.password_hash is 'argon2id of the password in Unicode''s normal form C';
+comment on column policy.smtp_credential.tenant is 'who it sends for, and for nobody else';
+comment on column policy.smtp_credential.networks is 'from where; null: from anywhere';
+comment on column policy.smtp_credential.enabled is 'false: may not log in';
+comment on column policy.smtp_credential.expires_at is 'until when; null: no end';
+comment on column policy.smtp_credential.tag is 'its document';
+
+create or replace function policy.without_hash(record jsonb, other jsonb) returns jsonb
+  language sql immutable parallel safe
+  return case
+    when not record ?| array['sha256', 'password_hash'] then record
+    when record ? 'sha256' then
+      case when other ->> 'sha256' <> record ->> 'sha256' then record || '{"sha256": "changed"}' else record - 'sha256' end
+    when other ->> 'password_hash' <> record ->> 'password_hash' then record || '{"password_hash": "changed"}'
+    else record - 'password_hash'
+  end;
+comment on function policy.without_hash(jsonb, jsonb) is
+  'The row as the log may show it: never the hash of a token or password, but that it is another than the other row''s.';
+alter table policy.change add constraint hashes_of_passwords_are_never_logged check (
+  coalesce(old ->> 'password_hash', 'changed') = 'changed' and coalesce(new ->> 'password_hash', 'changed') = 'changed');
+
+create function policy.warn_unlisted_credential() returns trigger language plpgsql set search_path = '' as $$
+declare
+  unlisted text;
+begin
+  select string_agg(format('%s (tenant %s)', quote_literal(x.username), quote_literal(x.tenant)), ', ') into unlisted
+  from (
+    select n.username, n.tenant from new_rows as n join policy.tenant as t on t.name = n.tenant
+    where t.require_authz is not null and n.username::text <> all (t.require_authz)
+    order by n.username limit 20) as x;
+  if unlisted is not null then
+    raise warning using
+      message = format('may log in, but not send: %s, because require_authz of the tenant does not list it', unlisted),
+      hint = 'Add the username to the tenant''s require_authz, or set that to null if any of its credentials will do.';
+  end if;
+  return null;
+end $$;
+comment on function policy.warn_unlisted_credential() is
+  't400: a credential whose tenant has a require_authz without it can log in, and then has all its mail refused.';
+call policy.watch('policy.smtp_credential');
+create trigger t400_warn_unlisted_insert after insert on policy.smtp_credential referencing new table as new_rows
+  for each statement execute function policy.warn_unlisted_credential();
+
+create view policy.smtp_credential_document as
+select s.tag, jsonb_strip_nulls(jsonb_build_object(
+  'username', s.username, 'password_hash', s.password_hash, 'tenant', s.tenant, 'networks', s.networks::text[],
+  'enabled', s.enabled, 'expires_at', floor(extract(epoch from s.expires_at))::bigint)) as body
+from policy.smtp_credential as s;
+comment on view policy.smtp_credential_document is 'What the service checks a login by; expires_at in seconds since 1970.';
+comment on column policy.smtp_credential_document.tag is 'the document';
+comment on column policy.smtp_credential_document.body is 'what it says';
+
+insert into policy.privilege (role, privilege) values
+  ('policyd_owner', 'select, insert, update, delete on policy.smtp_credential'),
+  ('policyd_editor', 'select (username, tenant, networks, enabled, expires_at, tag), insert, update, delete on policy.smtp_credential'),
+  ('policyd_reader', 'select (username, tenant, networks, enabled, expires_at, tag) on policy.smtp_credential'),
+  ('policyd_owner', 'select on policy.smtp_credential_document'),
+  ('policyd_service', 'select on policy.smtp_credential_document');
 call policy.grant_access();
