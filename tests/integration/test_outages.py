@@ -145,6 +145,42 @@ async def test_a_lost_server_is_not_asked_again_without_a_pause_however_many_wai
     assert 1 <= len(attempts) <= 8
 
 
+async def test_what_is_older_than_max_stale_is_not_served_at_all(dsn: str, db: Connection) -> None:
+    await make_token(db)
+    async with proxying(dsn) as proxy:
+        config = make_config(proxy.dsn, lease=LEASE, poll=0.1)
+        config = replace(config, cache=replace(config.cache, max_stale=Seconds(2 * LEASE)))
+        async with serving(config) as service:
+            await service.observations.wait_for(is_current)
+            assert (await service.get(KNOWN))[0] == 404
+            proxy.cut()
+            failed_at = time.monotonic()
+            await service.observations.wait_for(is_not_current)
+            status, _, headers = await service.get(KNOWN)
+            assert (status, headers["Policy-Stale"]) == (404, "true")
+            async with asyncio.timeout(5):
+                while status != 503:
+                    began = time.monotonic()
+                    status, _, headers = await service.get(KNOWN)
+                    assert status == 503 or began < failed_at + 2 * LEASE
+            assert headers["Retry-After"] == "1"
+
+
+async def test_a_service_that_cannot_reach_postgresql_ends_when_it_is_told_to(
+    dsn: str, db: Connection
+) -> None:
+    await make_token(db)
+    async with proxying(dsn) as proxy:
+        async with serving(make_config(proxy.dsn, lease=LEASE, poll=0.1)) as service:
+            await service.observations.wait_for(is_current)
+            asked = [service.get("/names/tenant") for _ in range(30)]
+            assert {status for status, _, _ in await asyncio.gather(*asked)} == {200}
+            proxy.fall_silent()
+            await service.observations.wait_for(is_not_current)
+            told_at = time.monotonic()
+        assert time.monotonic() < told_at + 6
+
+
 async def test_lookups_that_hang_neither_stop_what_is_known_nor_outlast_their_deadline(
     dsn: str, db: Connection
 ) -> None:

@@ -1,5 +1,6 @@
 """The service's database: everything that it asks, each with a deadline, on connections of its own kind."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -90,8 +91,7 @@ class Database:
 
     async def close(self) -> None:
         """Close what is open."""
-        await self._lookups.close()
-        await self._questions.close()
+        await asyncio.gather(self._lookups.close(), self._questions.close())
 
 
 @contextmanager

@@ -145,8 +145,8 @@ class Connections:
 
     async def close(self) -> None:
         """Close what is idle; what is in use is closed by its user's end."""
-        while self._idle:
-            await close(self._idle.pop())
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*(close(connection) for connection in idle))
 
     async def _take(self) -> Connection:
         while self._idle:
