@@ -72,8 +72,7 @@ class Logs:
         if left_out:
             values["repeated"] = left_out
         if isinstance(error, BaseException):
-            values["error"] = type(error).__name__
-            values["at"] = _where(error)
+            values |= _failure(error)
         self._logger.log(level, message, extra={"values": values})
 
     def _repeats(self, observation: Observation) -> int | None:
@@ -113,22 +112,42 @@ def set_up_logging(*, level: str, form: Literal["text", "json"]) -> None:
 
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        values: dict[str, Any] = getattr(record, "values", {})
-        words = [_time(record), record.levelname.lower(), record.getMessage()]
-        return " ".join(words + [f"{name}={_escaped(value)}" for name, value in values.items()])
+        text = _message(record)
+        words = [
+            _time(record),
+            record.levelname.lower(),
+            text if text.isprintable() else json.dumps(text, ensure_ascii=False),
+        ]
+        return " ".join(words + [f"{name}={_escaped(value)}" for name, value in _values(record).items()])
 
 
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        values: dict[str, Any] = getattr(record, "values", {})
-        line = {"time": _time(record), "level": record.levelname.lower(), "message": record.getMessage()}
-        return json.dumps(line | {name: _plain(value) for name, value in values.items()})
+        line = {"time": _time(record), "level": record.levelname.lower(), "message": _message(record)}
+        return json.dumps(line | {name: _plain(value) for name, value in _values(record).items()})
 
 
 def _time(record: logging.LogRecord) -> str:
     return (
         datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     )
+
+
+def _message(record: logging.LogRecord) -> str:
+    return record.getMessage()[:_LONGEST_VALUE]
+
+
+def _values(record: logging.LogRecord) -> dict[str, Any]:
+    """The values of an observation; of a library's line, which logger it came from and what was raised."""
+    values: dict[str, Any] | None = getattr(record, "values", None)
+    if values is not None:
+        return values
+    error = record.exc_info[1] if record.exc_info else None
+    return {"logger": record.name} | ({} if error is None else _failure(error))
+
+
+def _failure(error: BaseException) -> dict[str, str]:
+    return {"error": type(error).__name__, "at": _where(error)}
 
 
 def _plain(value: Any) -> Any:

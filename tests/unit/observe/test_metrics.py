@@ -1,0 +1,126 @@
+"""Metrics: every name of the design that exists so far, with label sets that nobody outside can widen."""
+
+import re
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from policyd.live.tally import BOUNDS, OUTCOMES, Tally
+from policyd.observe import events
+from policyd.observe.metrics import Metrics, State
+from policyd.policy.position import Position
+
+NAMES = {
+    "policyd_lookups_total": {"kind", "outcome"},
+    "policyd_lookup_duration_seconds_count": {"kind"},
+    "policyd_backend_up": {"backend"},
+    "policyd_backend_request_duration_seconds_count": {"backend", "operation"},
+    "policyd_revision": set(),
+    "policyd_current": set(),
+    "policyd_changes_total": set(),
+    "policyd_change_lag_seconds": set(),
+    "policyd_cache_bytes": set(),
+    "policyd_cache_entries": set(),
+    "policyd_node_applied_revision": {"node"},
+    "policyd_build_info": {"version"},
+    "policyd_history_resets_total": set(),
+    "policyd_tokens_refused_total": set(),
+    "policyd_requests_failed_total": set(),
+}
+
+
+def make_metrics(*kinds: str, revision: int = 7) -> tuple[Metrics, dict[str, Tally]]:
+    tallies = {kind: Tally() for kind in kinds or ("queue",)}
+    metrics = Metrics(
+        version="1.2.3",
+        tallies=tallies,
+        bounds=BOUNDS,
+        state=lambda: State(revision=revision, current=True, cache_bytes=100, cache_entries=2),
+    )
+    return metrics, tallies
+
+
+def sample(metrics: Metrics, name: str, **labels: str) -> float | None:
+    """The value of one sample; None where there is none."""
+    for family in text_string_to_metric_families(metrics.render().decode()):
+        for each in family.samples:
+            if each.name == name and each.labels == labels:
+                return each.value
+    return None
+
+
+def test_every_name_is_exported_with_its_labels_from_the_first_scrape_that_can_have_it() -> None:
+    metrics, _ = make_metrics()
+    metrics(events.BackendAnswered(backend="postgresql", operation="documents", seconds=0.01))
+    metrics(events.NodeReported(node="mx-1", applied=Position(5, "00000000")))
+    found: dict[str, set[str]] = {}
+    for family in text_string_to_metric_families(metrics.render().decode()):
+        for each in family.samples:
+            found.setdefault(each.name, set()).update(each.labels)
+    assert {name: found.get(name) for name in NAMES} == NAMES
+    others = set(found) - set(NAMES)
+    assert all(re.search("_(bucket|sum|created)$", name) for name in others), others
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_an_answer_is_counted_with_its_outcome_and_duration(outcome: str) -> None:
+    metrics, tallies = make_metrics("queue", "tenant")
+    tallies["queue"].count(outcome, 0.0003)
+    tallies["queue"].count(outcome, 9.0)
+    assert sample(metrics, "policyd_lookups_total", kind="queue", outcome=outcome) == 2
+    assert sample(metrics, "policyd_lookups_total", kind="tenant", outcome=outcome) == 0
+    assert sample(metrics, "policyd_lookup_duration_seconds_count", kind="queue") == 2
+    assert sample(metrics, "policyd_lookup_duration_seconds_sum", kind="queue") == pytest.approx(9.0003)
+    assert sample(metrics, "policyd_lookup_duration_seconds_bucket", kind="queue", le="0.00025") == 0
+    assert sample(metrics, "policyd_lookup_duration_seconds_bucket", kind="queue", le="0.0005") == 1
+    assert sample(metrics, "policyd_lookup_duration_seconds_bucket", kind="queue", le="+Inf") == 2
+
+
+def test_an_outcome_is_one_of_a_closed_set() -> None:
+    with pytest.raises(KeyError):
+        Tally().count("stolen", 0.1)
+
+
+def test_a_backend_is_down_until_it_is_reached_and_when_it_is_lost() -> None:
+    metrics, _ = make_metrics()
+    up = [sample(metrics, "policyd_backend_up", backend="postgresql")]
+    metrics(events.BackendReached(backend="postgresql"))
+    up.append(sample(metrics, "policyd_backend_up", backend="postgresql"))
+    metrics(events.BackendLost(backend="postgresql", reason="gone", retry_in=1.0))
+    up.append(sample(metrics, "policyd_backend_up", backend="postgresql"))
+    assert up == [0, 1, 0]
+
+
+def test_what_happens_moves_its_counter() -> None:
+    metrics, _ = make_metrics()
+    here = Position(9, "00000000")
+    metrics(events.ChangesRead(position=here, revisions=3, tags=5, floors=0, lag=0.25))
+    metrics(events.HistoryReplaced(held=here, found=here))
+    metrics(events.TokenRefused(token="mx", reason="expired", peer="192.0.2.1"))
+    metrics(events.RequestFailed(request_id="1", method="GET", route="queue", error=ValueError()))
+    metrics(events.BackendAnswered(backend="postgresql", operation="changes", seconds=0.003))
+    assert sample(metrics, "policyd_changes_total") == 3
+    assert sample(metrics, "policyd_change_lag_seconds") == 0.25
+    assert sample(metrics, "policyd_history_resets_total") == 1
+    assert sample(metrics, "policyd_tokens_refused_total") == 1
+    assert sample(metrics, "policyd_requests_failed_total") == 1
+    timed = {"backend": "postgresql", "operation": "changes"}
+    assert sample(metrics, "policyd_backend_request_duration_seconds_count", **timed) == 1
+
+
+def test_a_thousand_nodes_are_shown_and_no_more() -> None:
+    metrics, _ = make_metrics()
+    for number in range(1_005):
+        metrics(events.NodeReported(node=f"mx-{number}", applied=Position(number, "00000000")))
+    metrics(events.NodeReported(node="mx-3", applied=Position(2_000, "00000000")))
+    metrics(events.NodeReported(node="silent", applied=None))
+    text = metrics.render().decode()
+    assert len(re.findall(r"^policyd_node_applied_revision{", text, re.MULTILINE)) == 1_000
+    assert sample(metrics, "policyd_node_applied_revision", node="mx-3") == 2_000
+
+
+def test_two_services_in_one_process_count_apart() -> None:
+    first, _ = make_metrics()
+    second, _ = make_metrics()
+    first(events.HistoryReplaced(held=Position(1, "00000000"), found=Position(1, "00000000")))
+    assert sample(second, "policyd_history_resets_total") == 0
