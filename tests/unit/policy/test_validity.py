@@ -1,7 +1,6 @@
 """The one rule, held against a model that knows the whole history."""
 
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -70,7 +69,7 @@ class History:
         return News(head=self.head, tags=tags, floors=floors)
 
 
-def random_resolver(seed: int) -> Iterator[Resolver]:
+def random_resolver(seed: int) -> Resolver:
     """A resolver that asks for what it sees fit, depending on what it saw: the hardest kind to be complete for."""
     choose = random.Random(seed)
     layers = []
