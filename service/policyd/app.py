@@ -114,7 +114,13 @@ def refuse_open_listeners(config: LookupConfig) -> None:
 def _create(stack: AsyncExitStack, config: Config, *observers: Observer) -> _Service:
     tallies = {kind.name: Tally() for kind in KINDS}
     cache = AnswerCache(most_bytes=config.cache.bytes, none_share=config.cache.none_share)
-    metrics = Metrics(version=__version__, tallies=tallies, bounds=BOUNDS, state=lambda: _state(feed, cache))
+    metrics = Metrics(
+        version=__version__,
+        tallies=tallies,
+        bounds=BOUNDS,
+        state=lambda: _state(feed, cache),
+        clock=time.monotonic,
+    )
     observe = tee(Logs(clock=time.monotonic), metrics, *observers)
     database = Database(config.database, observe)
     stack.push_async_callback(database.close)

@@ -25,8 +25,9 @@ from policyd.observe.events import (
     TokenRefused,
     VaultTokenGranted,
 )
+from policyd.observe.node_lag import NodeLag
+from policyd.policy.position import Position
 
-_MOST_NODES = 1_000
 _BACKEND_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
@@ -66,9 +67,11 @@ class Metrics:
         tallies: Mapping[str, Tallied],
         bounds: tuple[float, ...],
         state: Callable[[], State],
+        clock: Callable[[], float],
     ) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_Live(tallies, bounds, state))
+        self._nodes = NodeLag(clock)
+        self._registry.register(_Live(tallies, bounds, state, self._nodes))
         Gauge("policyd_build_info", "What runs here", ["version"], registry=self._registry).labels(
             version
         ).set(1)
@@ -94,10 +97,6 @@ class Metrics:
         self._failed = self._counter(
             "policyd_requests_failed_total", "Requests that ended in an error of policyd's own"
         )
-        self._node_applied = self._gauge(
-            "policyd_node_applied_revision", "The revision that a node has applied", "node"
-        )
-        self._nodes: set[str] = set()
         self._token_expiry: Gauge | None = None
 
     def __call__(self, observation: Observation) -> None:
@@ -116,14 +115,16 @@ class Metrics:
             case ChangesRead():
                 self._changes.inc(observation.revisions)
                 self._lag.set(observation.lag)
+                self._nodes.read(observation.position.number)
             case HistoryReplaced():
                 self._resets.inc()
+                self._nodes.forget()
             case TokenRefused():
                 self._refused.inc()
             case RequestFailed():
                 self._failed.inc()
-            case NodeReported():
-                self._see_node(observation)
+            case NodeReported(node=node, applied=Position(number=number)):
+                self._nodes.report(node, number)
             case _:
                 pass
 
@@ -142,12 +143,6 @@ class Metrics:
             )
         self._token_expiry.set(seconds)
 
-    def _see_node(self, report: NodeReported) -> None:
-        if report.applied is None or (report.node not in self._nodes and len(self._nodes) >= _MOST_NODES):
-            return
-        self._nodes.add(report.node)
-        self._node_applied.labels(report.node).set(report.applied.number)
-
     def _gauge(self, name: str, documentation: str, label: str) -> Gauge:
         return Gauge(name, documentation, [label], registry=self._registry)
 
@@ -159,11 +154,16 @@ class _Live(Collector):
     """Plain integers of the hot path, made into metrics only when somebody scrapes."""
 
     def __init__(
-        self, tallies: Mapping[str, Tallied], bounds: tuple[float, ...], state: Callable[[], State]
+        self,
+        tallies: Mapping[str, Tallied],
+        bounds: tuple[float, ...],
+        state: Callable[[], State],
+        nodes: NodeLag,
     ) -> None:
         self._tallies = tallies
         self._bounds = (*(str(bound) for bound in bounds), "+Inf")
         self._state = state
+        self._nodes = nodes
 
     def describe(self) -> Iterator[Metric]:
         """Nothing: names are known from the first scrape on."""
@@ -188,6 +188,19 @@ class _Live(Collector):
             durations.add_metric([kind], self._cumulative(tally.buckets), tally.seconds)
         yield lookups
         yield durations
+        applied = GaugeMetricFamily(
+            "policyd_node_applied_revision", "The revision that a node has applied", labels=["node"]
+        )
+        lag = GaugeMetricFamily(
+            "policyd_node_lag_seconds",
+            "How long the log has held what a node has not applied",
+            labels=["node"],
+        )
+        for node, seconds in self._nodes.seconds(state.revision).items():
+            applied.add_metric([node], self._nodes.applied[node])
+            lag.add_metric([node], seconds)
+        yield applied
+        yield lag
 
     def _cumulative(self, buckets: list[int]) -> list[tuple[str, float]]:
         total = 0.0

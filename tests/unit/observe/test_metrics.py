@@ -1,6 +1,7 @@
 """Metrics: every name of the design that exists so far, with label sets that nobody outside can widen."""
 
 import re
+from collections.abc import Callable
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -22,6 +23,7 @@ NAMES = {
     "policyd_cache_bytes": set(),
     "policyd_cache_entries": set(),
     "policyd_node_applied_revision": {"node"},
+    "policyd_node_lag_seconds": {"node"},
     "policyd_build_info": {"version"},
     "policyd_history_resets_total": set(),
     "policyd_tokens_refused_total": set(),
@@ -29,13 +31,16 @@ NAMES = {
 }
 
 
-def make_metrics(*kinds: str, revision: int = 7) -> tuple[Metrics, dict[str, Tally]]:
+def make_metrics(
+    *kinds: str, revision: Callable[[], int] = lambda: 7, clock: Callable[[], float] = lambda: 0.0
+) -> tuple[Metrics, dict[str, Tally]]:
     tallies = {kind: Tally() for kind in kinds or ("queue",)}
     metrics = Metrics(
         version="1.2.3",
         tallies=tallies,
         bounds=BOUNDS,
-        state=lambda: State(revision=revision, current=True, cache_bytes=100, cache_entries=2),
+        state=lambda: State(revision=revision(), current=True, cache_bytes=100, cache_entries=2),
+        clock=clock,
     )
     return metrics, tallies
 
@@ -124,3 +129,37 @@ def test_two_services_in_one_process_count_apart() -> None:
     second, _ = make_metrics()
     first(events.HistoryReplaced(held=Position(1, "00000000"), found=Position(1, "00000000")))
     assert sample(second, "policyd_history_resets_total") == 0
+
+
+def test_a_node_lags_since_the_first_revision_that_it_has_not_applied_was_known() -> None:
+    now, head = [0.0], [10]
+    metrics, _ = make_metrics(revision=lambda: head[0], clock=lambda: now[0])
+
+    def read(at: float, number: int) -> None:
+        now[0], head[0] = at, number
+        metrics(
+            events.ChangesRead(position=Position(number, "00000000"), revisions=1, tags=1, floors=0, lag=0.0)
+        )
+
+    def lag(applied: int) -> float | None:
+        metrics(events.NodeReported(node="mx", applied=Position(applied, "00000000")))
+        return sample(metrics, "policyd_node_lag_seconds", node="mx")
+
+    now[0] = 5.0
+    assert [lag(10), lag(9), lag(11)] == [0, 5, 0]
+    read(20.0, 11)
+    read(30.0, 14)
+    now[0] = 40.0
+    assert [lag(9), lag(10), lag(11), lag(13), lag(14), lag(15)] == [20, 20, 10, 10, 0, 0]
+    metrics(events.HistoryReplaced(held=Position(14, "00000000"), found=Position(3, "11111111")))
+    head[0], now[0] = 3, 41.0
+    assert [lag(2), lag(3)] == [1, 0]
+
+
+def test_what_is_kept_of_readings_is_bounded() -> None:
+    metrics, _ = make_metrics(revision=lambda: 30_000)
+    for number in range(30_000):
+        metrics(
+            events.ChangesRead(position=Position(number, "00000000"), revisions=1, tags=1, floors=0, lag=0.0)
+        )
+    assert len(metrics._nodes._readings) <= 10_000
