@@ -97,6 +97,9 @@ async def test_a_replica_that_started_later_reads_the_log_for_who_was_there_befo
         heard = await news(service, before)
         assert set(heard["tags"]) == {"listener_domain/*/a.example", "listener_domain/*/b.example"}
         await db.execute("select policy.prune($1)", number(before) + 1)
+        assert (await service.get("/queue-settings", Policy_Position=before))[0] == 200
+        other_stamp = f"{number(before)}-00000000"
+        assert (await service.get("/queue-settings", Policy_Position=other_stamp))[0] == 409
         pruned = await news(service, before)
         assert pruned == {
             "position": await head(db),
