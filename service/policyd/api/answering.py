@@ -10,9 +10,11 @@ from aiohttp import web
 
 from policyd.api.asked import POSITION_HEADER, Asked, Target, read_json
 from policyd.api.bearers import require
+from policyd.api.files import file_response
 from policyd.api.problems import BAD_REQUEST, NO_ROUTE, RequestRefused
 from policyd.api.refusals import refusal_document
 from policyd.errors import DatabaseUnavailable, LookupInvalid
+from policyd.live.answers import FileAnswer
 from policyd.live.history import History
 from policyd.live.lookups import Lookups, Served
 from policyd.observe.events import NodeReported, Observer
@@ -41,13 +43,16 @@ class Answering:
     body_deadline: float
 
     async def lookup(self, asked: Asked) -> web.StreamResponse:
-        """One answer: 200 or 404 with the envelope and its label."""
+        """One answer: 200 or 404 with the envelope and its label; of a kind that is a file, the file."""
         served = await self.lookups.answer(self.read(asked.target))
+        label = labels(served.position, served.stale_for)
+        if isinstance(served.answer, FileAnswer):
+            return file_response(served.answer, label, asked.request.headers.get("If-None-Match"))
         return web.Response(
             status=200 if served.answer.found else 404,
             body=served.answer.body,
             content_type="application/json",
-            headers=labels(served.position, served.stale_for),
+            headers=label,
         )
 
     async def batch(self, asked: Asked) -> web.StreamResponse:
@@ -117,11 +122,13 @@ class Answering:
         self.observe(NodeReported(node=report.node_id, applied=report.applied))
         return web.Response(status=204, headers={POSITION_HEADER: str(self.history.position())})
 
-    def read(self, target: Target) -> Lookup:
-        """The lookup at *target*; RequestRefused when no kind is asked for there."""
+    def read(self, target: Target, *, files: bool = True) -> Lookup:
+        """The lookup at *target*; RequestRefused when no kind is asked for there, or a file where none fits in."""
         kind = self.kinds.get(target.segments[0])
         if kind is None or len(target.segments) != (1 if kind.key is None else 2):
             raise RequestRefused(NO_ROUTE, "this path is not a lookup; /openapi.json says which are")
+        if kind.file is not None and not files:
+            raise RequestRefused(BAD_REQUEST, "this is a file, which is asked for alone: GET it")
         return kind.read(target.segments[1] if kind.key is not None else None, target.query)
 
     async def _body(self, asked: Asked) -> Any:
@@ -129,7 +136,7 @@ class Answering:
 
     async def _serve_path(self, path: str, asked: Asked) -> Served | dict[str, object]:
         try:
-            lookup = self.read(Target.parse(path))
+            lookup = self.read(Target.parse(path), files=False)
             require(asked.bearer, "lookup", asked.peer)
             return await self.lookups.answer(lookup)
         except Exception as error:  # noqa: BLE001  (what is wrong with one of them is no reason to fail the others)

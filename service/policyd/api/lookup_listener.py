@@ -41,7 +41,9 @@ class LookupListener:
         self._observe = observe
         self._heads = Heads()
         self._tallies: Mapping[str, Tally] = {
-            kind.segment: lookups.tallies[kind.name] for kind in answering.kinds.values()
+            kind.segment: lookups.tallies[kind.name]
+            for kind in answering.kinds.values()
+            if kind.file is None  # a file has a type and a tag of its own, and is asked for once in a while
         }
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:

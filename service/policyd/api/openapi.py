@@ -42,6 +42,7 @@ _SCHEMAS: dict[str, Any] = {
             "request_id": {"type": "string"},
         },
     },
+    "File": {"description": "a file as KumoMTA's own loader takes it"},
     "Paths": {"type": "array", "maxItems": 1000, "items": {"type": "string", "examples": ["/tenant/acme"]}},
     "Answers": {
         "type": "array",
@@ -103,7 +104,7 @@ _SCHEMAS: dict[str, Any] = {
         },
     },
 }
-_TITLES = {200: "The answer", 204: "Taken", 404: "Nothing is there"}
+_TITLES = {200: "The answer", 204: "Taken", 304: "What the asker has is still so", 404: "Nothing is there"}
 _STALE = {
     "Policy-Position": {
         "description": "up to which revision the answer is known to be valid",
@@ -115,6 +116,7 @@ _STALE = {
     },
     "Age": {"description": "seconds since it could be vouched for", "schema": {"type": "integer"}},
 }
+_ENTITY_TAG = {"ETag": {"description": "for If-None-Match", "schema": {"type": "string"}}}
 
 
 def openapi(routes: tuple[Route, ...], *, version: str) -> dict[str, Any]:
@@ -161,7 +163,19 @@ def _operation(route: Route) -> dict[str, Any]:
         operation["security"] = [{"token": []}]
         operation["description"] = f"Needs scope `{route.scope}`."
     if route.request_schema is not None:
-        operation["requestBody"] = {"required": True, "content": _content(route.request_schema)}
+        operation["requestBody"] = {
+            "required": True,
+            "content": _content(route.request_schema, "application/json"),
+        }
+    if _is_file(route):
+        operation["parameters"].append(
+            {
+                "name": "If-None-Match",
+                "in": "header",
+                "description": "the ETag of what the asker has: 304 while it is the same",
+                "schema": {"type": "string"},
+            }
+        )
     if route.answers_policy:
         operation["parameters"].append(
             {
@@ -176,14 +190,24 @@ def _operation(route: Route) -> dict[str, Any]:
 
 def _answer(route: Route, status: int) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": _TITLES[status]}
-    if status != 204 and route.answer_schema is not None:
-        answer["content"] = _content(route.answer_schema)
+    if status not in (204, 304) and route.answer_schema is not None:
+        answer["content"] = _content(route.answer_schema, _media_type(route))
     if route.answers_policy:
-        answer["headers"] = _STALE
+        answer["headers"] = _STALE | (_ENTITY_TAG if _is_file(route) else {})
     return answer
 
 
-def _content(schema: str, media_type: str = "application/json") -> dict[str, Any]:
+def _is_file(route: Route) -> bool:
+    return route.kind is not None and route.kind.file is not None
+
+
+def _media_type(route: Route) -> str:
+    if route.kind is None or route.kind.file is None:
+        return "application/json"
+    return route.kind.file.media_type
+
+
+def _content(schema: str, media_type: str) -> dict[str, Any]:
     return {media_type: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
 
 

@@ -88,8 +88,8 @@ def _lookup(kind: Kind, answering: Answering) -> Route:
         answers_policy=True,
         path=() if kind.key is None else (_asks(kind.key),),
         query=tuple(_asks(parameter) for parameter in kind.parameters),
-        answer_schema="Envelope",
-        answers=(200, 404),
+        answer_schema="Envelope" if kind.file is None else "File",
+        answers=(200, 404) if kind.file is None else (200, 304),
     )
 
 

@@ -1,11 +1,13 @@
 """Answers as ready bytes: rendered once, sent many times."""
 
+import hashlib
 from collections import OrderedDict
 from typing import Any
 
 import orjson
 
 from policyd.policy.asking import overlay
+from policyd.policy.lookup import File
 from policyd.policy.resolving import Resolved
 
 _OVERHEAD = 400
@@ -39,9 +41,38 @@ class Answer:
         return tags
 
 
-def render(resolved: Resolved) -> Answer:
-    """The envelope `{"tags", "answer"?, "with"?, "valid_until"?}` of a resolution, labelled with where it was read."""
+class FileAnswer(Answer):
+    """An answer whose body is a file, to be sent as it is; what the rule needs stands beside it."""
+
+    __slots__ = ("_tags", "entity_tag", "media_type")
+
+    def __init__(self, resolved: Resolved, file: File) -> None:
+        super().__init__(
+            file.write(overlay(resolved.resolution.layers)),
+            tags_end=0,
+            found=True,
+            label=resolved.position.number,
+            valid_until=resolved.resolution.valid_until,
+        )
+        self._tags = list(resolved.tags)
+        self.entity_tag = f'"{hashlib.sha256(self.body).hexdigest()}"'
+        self.media_type = file.media_type
+
+    @property
+    def tags(self) -> list[str]:
+        """The tags that the file was made from."""
+        return self._tags
+
+
+def render(resolved: Resolved, file: File | None = None) -> Answer:
+    """
+    The envelope `{"tags", "answer"?, "with"?, "valid_until"?}` of a resolution, labelled with where it was read.
+
+    Of a kind that is a *file*, the file, if there is one.
+    """
     resolution = resolved.resolution
+    if file is not None and resolution.layers:
+        return FileAnswer(resolved, file)
     tags = orjson.dumps(resolved.tags)
     rest: dict[str, Any] = {}
     if resolution.layers:

@@ -186,7 +186,7 @@ class Lookups:
     async def _read(self, lookup: Lookup) -> Served:
         kind = self._kinds[lookup.kind]
         resolved = await self.resolve(lambda: kind.resolve(lookup, time.time()))
-        answer = render(resolved)
+        answer = render(resolved, kind.file)
         self._cache.put(lookup.path, answer)
         return Served(
             answer=answer,

@@ -4,9 +4,30 @@ from policyd.policy.egress import EGRESS_POOL, EGRESS_SOURCE
 from policyd.policy.listener_domain import LISTENER_DOMAIN
 from policyd.policy.lookup import Kind
 from policyd.policy.queue import QUEUE, QUEUE_SETTINGS
+from policyd.policy.shaping import SHAPING_JSON, SHAPING_TOML
 from policyd.policy.tenant import TENANT
+from policyd.policy.webhook import WEBHOOKS
 
-KINDS: tuple[Kind, ...] = (LISTENER_DOMAIN, EGRESS_SOURCE, EGRESS_POOL, TENANT, QUEUE_SETTINGS, QUEUE)
+KINDS: tuple[Kind, ...] = (
+    LISTENER_DOMAIN,
+    EGRESS_SOURCE,
+    EGRESS_POOL,
+    TENANT,
+    QUEUE_SETTINGS,
+    QUEUE,
+    SHAPING_JSON,
+    SHAPING_TOML,
+    WEBHOOKS,
+)
 
-DOCUMENT_KINDS = ("listener_domain", "egress_source", "egress_pool", "tenant", "queue_settings", "queue")
+DOCUMENT_KINDS = (
+    "listener_domain",
+    "egress_source",
+    "egress_pool",
+    "tenant",
+    "queue_settings",
+    "queue",
+    "shaping",
+    "webhook",
+)
 """Kinds of documents that a node may list by name; tokens and credentials are nobody's to list."""

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from urllib.parse import quote
 
 from policyd.errors import LookupInvalid
-from policyd.policy.asking import Resolver
+from policyd.policy.asking import Json, Resolver
 
 LONGEST_NAME = 255
 LONGEST_VALUE = 1000
@@ -51,6 +51,14 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """How an answer is written that is a file and is sent as one, not in an envelope."""
+
+    media_type: str
+    write: Callable[[Mapping[str, Json]], bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
     """A kind of lookup: its place in the URL, its parameters, and its resolver."""
 
@@ -60,6 +68,7 @@ class Kind:
     key: Parameter | None
     parameters: tuple[Parameter, ...]
     resolve: Callable[[Lookup, float], Resolver]
+    file: File | None = None
 
     def read(self, key: str | None, given: Iterable[tuple[str, str]]) -> Lookup:
         """The lookup that a request asks for; LookupInvalid names what is wrong with it."""

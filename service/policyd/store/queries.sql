@@ -15,7 +15,13 @@ select tag, body::text, null, null from policy.queue_settings_document where tag
 union all
 select tag, body::text, null, null from policy.queue_document where tag = any($6::text[])
 union all
-select tag, body::text, null, null from policy.api_token_document where tag = any($7::text[]);
+select tag, body::text, null, null from policy.api_token_document where tag = any($7::text[])
+union all
+select tag, body::text, null, null from policy.shaping_document where tag = any($8::text[])
+union all
+select tag, body::text, null, null from policy.webhook_document where tag = any($9::text[])
+union all
+select tag, body::text, null, null from policy.smtp_credential_document where tag = any($10::text[]);
 
 -- changes --
 -- What happened after a position, up to the head: the head, new revisions' stamps, changed tags, floors. What the log
@@ -44,7 +50,7 @@ with head as (
   union all
   select k.kind, head.number from reader r, head,
          unnest(array['listener_domain', 'egress_source', 'egress_pool', 'tenant', 'queue_settings', 'queue',
-                      'api_token']) k (kind)
+                      'api_token', 'shaping', 'webhook', 'smtp_credential']) k (kind)
    where r.known and r.untold
 )
 select 'head' as what, stamp as name, number as revision, reader.known as flag, at from head, reader
@@ -64,6 +70,9 @@ select 'tag', c.tag, c.revision,
          when 'queue_settings' then exists (select from policy.queue_settings_document d where d.tag = c.tag)
          when 'queue' then exists (select from policy.queue_document d where d.tag = c.tag)
          when 'api_token' then exists (select from policy.api_token_document d where d.tag = c.tag)
+         when 'shaping' then exists (select from policy.shaping_document d where d.tag = c.tag)
+         when 'webhook' then exists (select from policy.webhook_document d where d.tag = c.tag)
+         when 'smtp_credential' then exists (select from policy.smtp_credential_document d where d.tag = c.tag)
          else false
        end, null
   from changed c
@@ -94,7 +103,13 @@ union all
   where $1 = 'queue_settings' and tag > $2 order by tag limit $3)
 union all
 (select tag, null, null from policy.queue_document
-  where $1 = 'queue' and tag > $2 order by tag limit $3);
+  where $1 = 'queue' and tag > $2 order by tag limit $3)
+union all
+(select tag, null, null from policy.shaping_document
+  where $1 = 'shaping' and tag > $2 order by tag limit $3)
+union all
+(select tag, null, null from policy.webhook_document
+  where $1 = 'webhook' and tag > $2 order by tag limit $3);
 
 -- report_node --
 -- Keeps what a node said of itself; no row when its name belongs to another token, or there are too many nodes.

@@ -90,7 +90,9 @@ def path_config(loaded: Loaded, mx: Exchangers, domain: str, source: str) -> Fie
     params: Fields = {}
     if DEFAULT in loaded.domains:
         _over(params, loaded.domains[DEFAULT].params)
-    matching = [(n, b) for n, b in loaded.providers.items() if _matches(b.matches, domain, mx.get(domain, ()))]
+    matching = [
+        (n, b) for n, b in loaded.providers.items() if _matches(b.matches, domain, mx.get(domain, ()))
+    ]
     for name, block in matching:
         _over(params, block.params)
         _over(params, _implied(name, block, source, params))
@@ -167,7 +169,9 @@ def _matches(matches: Iterable[Fields], domain: str, hosts: tuple[str, ...]) -> 
         return True
     by_host = [each for each in matches if "DomainSuffix" not in each]
     return bool(by_host and hosts) and all(
-        any(host.endswith(str(each.get("MXSuffix", "\n"))) or host == each.get("HostName") for each in by_host)
+        any(
+            host.endswith(str(each.get("MXSuffix", "\n"))) or host == each.get("HostName") for each in by_host
+        )
         for host in hosts
     )
 
