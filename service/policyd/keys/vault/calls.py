@@ -42,6 +42,11 @@ class Calls:
         self._failures = 0
         self._again_at = 0.0
         self._reached = False
+        self._lost: Callable[[], None] = lambda: None
+
+    def when_lost(self, tell: Callable[[], None]) -> None:
+        """Let *tell* be called whenever Vault stops answering."""
+        self._lost = tell
 
     @property
     def is_lost(self) -> bool:
@@ -113,6 +118,7 @@ class Calls:
         self._reached = False
         self._again_at = time.monotonic() + delay
         self._observe(BackendLost(backend=_BACKEND, reason=reason, retry_in=delay))
+        self._lost()
 
     def _reach(self) -> None:
         self._failures = 0

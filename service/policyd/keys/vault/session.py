@@ -57,6 +57,7 @@ class Session:
         self._refused = ""
         self._refusals = 0
         self._offer_from = 0.0
+        calls.when_lost(self._wanted.set)
 
     async def token(self) -> str:
         """The token; SecretsUnavailable where there is none and the last attempt to get one failed."""
