@@ -198,6 +198,21 @@ create function policy.is_rustls_suite(t text) returns boolean
   return upper(t) ~ '^TLS(13|_ECDHE_(ECDSA|RSA)_WITH)_(AES_256_GCM_SHA384|AES_128_GCM_SHA256|CHACHA20_POLY1305_SHA256)$';
 comment on function policy.is_rustls_suite(text) is 'True for a cipher suite of rustls.';
 
+create function policy.is_selector(t text) returns boolean
+  language sql immutable parallel safe
+  return length(t) <= 253 and t ~ '^[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*$';
+comment on function policy.is_selector(text) is 'True for labels of letters, digits, _ and -, joined by dots: s1, 2026.mail.';
+
+create function policy.are_signed_headers(value jsonb) returns boolean
+  language sql immutable parallel safe
+  return case when jsonb_typeof(value) = 'array' then
+    exists (select from jsonb_array_elements(value) as h (name) where lower(h.name #>> '{}') = 'from')
+    and not exists (
+      select from jsonb_array_elements(value) as h (name)
+      where jsonb_typeof(h.name) <> 'string' or not policy.is_header(h.name #>> '{}'))
+    else false end;
+comment on function policy.are_signed_headers(jsonb) is 'True for a list of names of headers with From among them.';
+
 create function policy.fits_element(format text, value jsonb) returns boolean
   language plpgsql immutable parallel safe set search_path = '' as $$
 declare
@@ -241,6 +256,8 @@ begin
     when 'secret' then return coalesce(policy.is_secret(value), false);
     when 'suspend' then return coalesce(policy.is_suspend(value), false);
     when 'protocol' then return coalesce(policy.is_protocol(value), false);
+    when 'selector' then return coalesce(policy.is_selector(word), false);
+    when 'signed_headers' then return policy.are_signed_headers(value);
     when 'openssl_options' then return coalesce(policy.is_openssl_options(word), false);
     when 'list' then
       if jsonb_typeof(value) <> 'array' then
@@ -281,6 +298,8 @@ create function policy.allowed(format text) returns text
     when format = 'suspend' then '{"duration": "5m"}, with "trigger": "Immediate" or {"Threshold": "3/hr"} if wanted'
     when format = 'protocol' then 'one of {"smtp": {"mx_list": […]}}, {"custom_lua": {"constructor": …}}, {"maildir_path": …}, {"xfer": {"target": URL}}'
     when format = 'openssl_options' then 'names of OpenSSL options joined by |, such as NO_SSLV3|NO_TLSV1'
+    when format = 'selector' then 'labels of letters, digits, _ and - joined by dots, such as "s1" or "2026.mail"'
+    when format = 'signed_headers' then 'a list of names of headers with "From" among them'
     when format = 'list:network' then 'a list of addresses, networks without host bits, or "any"'
     when format = 'list:text' then 'a list of texts that are not blank'
     when format = 'list:entry' then 'a list of {"name": SOURCE, "weight": integer from 0 on}'

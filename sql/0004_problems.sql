@@ -11,7 +11,7 @@ create table policy.option (
 );
 comment on table policy.option is 'What KumoMTA''s constructors accept. Written by migrations from sql/options.toml.';
 comment on column policy.option.object is
-  'listener_domain, egress_source, egress_pool, queue_config, egress_path; tenant for what only the queue helper reads';
+  'listener_domain, egress_source, egress_pool, queue_config, egress_path, dkim_settings, dkim_domain, dkim_signature; tenant for what only the queue helper reads';
 comment on column policy.option.name is 'the option; dotted: something inside its value that is newer or restricted';
 comment on column policy.option.format is 'what policy.fits must find';
 comment on column policy.option.since is 'the first KumoMTA that knows it, such as 2026.08.04; null: older than policyd';
@@ -135,5 +135,10 @@ create function policy.record(object text, fields jsonb) returns jsonb
       jsonb_strip_nulls(fields - '{listener,domain,tag}'::text[]), 'log_oob'), 'log_arf')
     when 'egress_source' then jsonb_strip_nulls(fields - '{node_group,tag}'::text[])
     when 'tenant' then jsonb_strip_nulls(fields - '{name,tenant,campaign,egress_pool,options,tag}'::text[])
+    when 'dkim_settings' then jsonb_strip_nulls(fields - '{singleton,key_root,tag}'::text[])
+    when 'dkim_domain' then jsonb_strip_nulls((fields || jsonb_build_object('algo', fields -> 'algorithm'))
+      - '{domain,algorithm,key_root,key_name,not_before,not_after,tag}'::text[])
+    when 'dkim_signature' then jsonb_strip_nulls((fields || jsonb_build_object('algo', fields -> 'algorithm'))
+      - '{name,algorithm,key_root,key_name,not_before,not_after,tag}'::text[])
   end;
 comment on function policy.record(text, jsonb) is 'The record in KumoMTA''s spelling that a row (as jsonb) stands for.';

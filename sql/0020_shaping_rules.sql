@@ -118,6 +118,11 @@ create or replace function policy.record(object text, fields jsonb) returns json
       jsonb_strip_nulls(fields - '{listener,domain,tag}'::text[]), 'log_oob'), 'log_arf')
     when 'egress_source' then jsonb_strip_nulls(fields - '{node_group,tag}'::text[])
     when 'tenant' then jsonb_strip_nulls(fields - '{name,tenant,campaign,egress_pool,options,tag}'::text[])
+    when 'dkim_settings' then jsonb_strip_nulls(fields - '{singleton,key_root,tag}'::text[])
+    when 'dkim_domain' then jsonb_strip_nulls((fields || jsonb_build_object('algo', fields -> 'algorithm'))
+      - '{domain,algorithm,key_root,key_name,not_before,not_after,tag}'::text[])
+    when 'dkim_signature' then jsonb_strip_nulls((fields || jsonb_build_object('algo', fields -> 'algorithm'))
+      - '{name,algorithm,key_root,key_name,not_before,not_after,tag}'::text[])
     -- A rule's actions set options, too: what is newer than a node's KumoMTA is found in either.
     when 'egress_path' then case when fields ? 'action'
       then (select coalesce(jsonb_object_agg(v.name, v.value), '{}') from policy.action_values(fields -> 'action') as v)

@@ -533,6 +533,21 @@ create function policy.is_rustls_suite(t text) returns boolean
   return upper(t) ~ '^TLS(13|_ECDHE_(ECDSA|RSA)_WITH)_(AES_256_GCM_SHA384|AES_128_GCM_SHA256|CHACHA20_POLY1305_SHA256)$';
 comment on function policy.is_rustls_suite(text) is 'True for a cipher suite of rustls.';
 
+create function policy.is_selector(t text) returns boolean
+  language sql immutable parallel safe
+  return length(t) <= 253 and t ~ '^[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*$';
+comment on function policy.is_selector(text) is 'True for labels of letters, digits, _ and -, joined by dots: s1, 2026.mail.';
+
+create function policy.are_signed_headers(value jsonb) returns boolean
+  language sql immutable parallel safe
+  return case when jsonb_typeof(value) = 'array' then
+    exists (select from jsonb_array_elements(value) as h (name) where lower(h.name #>> '{}') = 'from')
+    and not exists (
+      select from jsonb_array_elements(value) as h (name)
+      where jsonb_typeof(h.name) <> 'string' or not policy.is_header(h.name #>> '{}'))
+    else false end;
+comment on function policy.are_signed_headers(jsonb) is 'True for a list of names of headers with From among them.';
+
 create function policy.fits_element(format text, value jsonb) returns boolean
   language plpgsql immutable parallel safe set search_path = '' as $$
 declare
@@ -576,6 +591,8 @@ begin
     when 'secret' then return coalesce(policy.is_secret(value), false);
     when 'suspend' then return coalesce(policy.is_suspend(value), false);
     when 'protocol' then return coalesce(policy.is_protocol(value), false);
+    when 'selector' then return coalesce(policy.is_selector(word), false);
+    when 'signed_headers' then return policy.are_signed_headers(value);
     when 'openssl_options' then return coalesce(policy.is_openssl_options(word), false);
     when 'list' then
       if jsonb_typeof(value) <> 'array' then
@@ -616,6 +633,8 @@ create function policy.allowed(format text) returns text
     when format = 'suspend' then '{"duration": "5m"}, with "trigger": "Immediate" or {"Threshold": "3/hr"} if wanted'
     when format = 'protocol' then 'one of {"smtp": {"mx_list": […]}}, {"custom_lua": {"constructor": …}}, {"maildir_path": …}, {"xfer": {"target": URL}}'
     when format = 'openssl_options' then 'names of OpenSSL options joined by |, such as NO_SSLV3|NO_TLSV1'
+    when format = 'selector' then 'labels of letters, digits, _ and - joined by dots, such as "s1" or "2026.mail"'
+    when format = 'signed_headers' then 'a list of names of headers with "From" among them'
     when format = 'list:network' then 'a list of addresses, networks without host bits, or "any"'
     when format = 'list:text' then 'a list of texts that are not blank'
     when format = 'list:entry' then 'a list of {"name": SOURCE, "weight": integer from 0 on}'
@@ -642,7 +661,7 @@ create table policy.option (
 );
 comment on table policy.option is 'What KumoMTA''s constructors accept. Written by migrations from sql/options.toml.';
 comment on column policy.option.object is
-  'listener_domain, egress_source, egress_pool, queue_config, egress_path; tenant for what only the queue helper reads';
+  'listener_domain, egress_source, egress_pool, queue_config, egress_path, dkim_settings, dkim_domain, dkim_signature; tenant for what only the queue helper reads';
 comment on column policy.option.name is 'the option; dotted: something inside its value that is newer or restricted';
 comment on column policy.option.format is 'what policy.fits must find';
 comment on column policy.option.since is 'the first KumoMTA that knows it, such as 2026.08.04; null: older than policyd';
@@ -766,6 +785,11 @@ create function policy.record(object text, fields jsonb) returns jsonb
       jsonb_strip_nulls(fields - '{listener,domain,tag}'::text[]), 'log_oob'), 'log_arf')
     when 'egress_source' then jsonb_strip_nulls(fields - '{node_group,tag}'::text[])
     when 'tenant' then jsonb_strip_nulls(fields - '{name,tenant,campaign,egress_pool,options,tag}'::text[])
+    when 'dkim_settings' then jsonb_strip_nulls(fields - '{singleton,key_root,tag}'::text[])
+    when 'dkim_domain' then jsonb_strip_nulls((fields || jsonb_build_object('algo', fields -> 'algorithm'))
+      - '{domain,algorithm,key_root,key_name,not_before,not_after,tag}'::text[])
+    when 'dkim_signature' then jsonb_strip_nulls((fields || jsonb_build_object('algo', fields -> 'algorithm'))
+      - '{name,algorithm,key_root,key_name,not_before,not_after,tag}'::text[])
   end;
 comment on function policy.record(text, jsonb) is 'The record in KumoMTA''s spelling that a row (as jsonb) stands for.';
 
@@ -886,7 +910,36 @@ insert into policy.option (object, name, format, since, restricted, note) values
   ('shaping_rule', 'action', 'list:action', null, false, 'judged by policy.action_problems, because what it sets is an option of egress_path'),
   ('shaping_rule', 'threshold', 'throttle', null, false, null),
   ('shaping_rule', 'duration', 'interval', null, false, null),
-  ('shaping_rule', 'match_internal', 'bool', null, false, null)
+  ('shaping_rule', 'match_internal', 'bool', null, false, null),
+  ('dkim_settings', 'selector', 'selector', null, false, null),
+  ('dkim_settings', 'headers', 'signed_headers', null, false, null),
+  ('dkim_settings', 'header_canonicalization', 'enum:Relaxed|Simple', null, false, null),
+  ('dkim_settings', 'body_canonicalization', 'enum:Relaxed|Simple', null, false, null),
+  ('dkim_settings', 'over_sign', 'bool', null, false, null),
+  ('dkim_settings', 'expiration', 'positive', null, false, null),
+  ('dkim_settings', 'additional_signatures', 'list:text', null, false, 'rows of dkim_additional_signature'),
+  ('dkim_settings', 'policy', 'enum:Always', null, false, 'means nothing here; never stored'),
+  ('dkim_settings', 'vault_mount', 'text', null, false, 'of the key root; never stored'),
+  ('dkim_settings', 'vault_path_prefix', 'text', null, false, 'of the key root; never stored'),
+  ('dkim_domain', 'selector', 'selector', null, false, null),
+  ('dkim_domain', 'headers', 'signed_headers', null, false, null),
+  ('dkim_domain', 'header_canonicalization', 'enum:Relaxed|Simple', null, false, null),
+  ('dkim_domain', 'body_canonicalization', 'enum:Relaxed|Simple', null, false, null),
+  ('dkim_domain', 'over_sign', 'bool', null, false, null),
+  ('dkim_domain', 'expiration', 'positive', null, false, null),
+  ('dkim_domain', 'algo', 'enum:sha256|ed25519', null, false, 'column algorithm'),
+  ('dkim_domain', 'policy', 'enum:Always', null, false, 'means nothing here; never stored'),
+  ('dkim_domain', 'filename', 'text', null, false, 'becomes key_root and key_name'),
+  ('dkim_signature', 'domain', 'text', null, false, null),
+  ('dkim_signature', 'policy', 'enum:Always|OnlyIfMissingDomainBlock', null, false, null),
+  ('dkim_signature', 'selector', 'selector', null, false, null),
+  ('dkim_signature', 'headers', 'signed_headers', null, false, null),
+  ('dkim_signature', 'header_canonicalization', 'enum:Relaxed|Simple', null, false, null),
+  ('dkim_signature', 'body_canonicalization', 'enum:Relaxed|Simple', null, false, null),
+  ('dkim_signature', 'over_sign', 'bool', null, false, null),
+  ('dkim_signature', 'expiration', 'positive', null, false, null),
+  ('dkim_signature', 'algo', 'enum:sha256|ed25519', null, false, 'column algorithm'),
+  ('dkim_signature', 'filename', 'text', null, false, 'becomes key_root and key_name')
 on conflict (object, name) do update set
   format = excluded.format, since = excluded.since, restricted = excluded.restricted, note = excluded.note;
 
@@ -1004,7 +1057,36 @@ where (o.object, o.name) not in (
   ('shaping_rule', 'action'),
   ('shaping_rule', 'threshold'),
   ('shaping_rule', 'duration'),
-  ('shaping_rule', 'match_internal')
+  ('shaping_rule', 'match_internal'),
+  ('dkim_settings', 'selector'),
+  ('dkim_settings', 'headers'),
+  ('dkim_settings', 'header_canonicalization'),
+  ('dkim_settings', 'body_canonicalization'),
+  ('dkim_settings', 'over_sign'),
+  ('dkim_settings', 'expiration'),
+  ('dkim_settings', 'additional_signatures'),
+  ('dkim_settings', 'policy'),
+  ('dkim_settings', 'vault_mount'),
+  ('dkim_settings', 'vault_path_prefix'),
+  ('dkim_domain', 'selector'),
+  ('dkim_domain', 'headers'),
+  ('dkim_domain', 'header_canonicalization'),
+  ('dkim_domain', 'body_canonicalization'),
+  ('dkim_domain', 'over_sign'),
+  ('dkim_domain', 'expiration'),
+  ('dkim_domain', 'algo'),
+  ('dkim_domain', 'policy'),
+  ('dkim_domain', 'filename'),
+  ('dkim_signature', 'domain'),
+  ('dkim_signature', 'policy'),
+  ('dkim_signature', 'selector'),
+  ('dkim_signature', 'headers'),
+  ('dkim_signature', 'header_canonicalization'),
+  ('dkim_signature', 'body_canonicalization'),
+  ('dkim_signature', 'over_sign'),
+  ('dkim_signature', 'expiration'),
+  ('dkim_signature', 'algo'),
+  ('dkim_signature', 'filename')
 );
 
 -- 0006_nodes.sql ------------------------------------------------------------------------------------------------------
@@ -1787,6 +1869,299 @@ begin
 end $$;
 call policy.grant_access();
 
+-- 0013_dkim.sql -------------------------------------------------------------------------------------------------------
+
+-- DKIM: which domain signs with what, as in the files of the dkim_sign helper, and which key that is: a root that the
+-- service's configuration knows, and a name below it. Neither a key nor a path is ever in a row.
+
+create function policy.is_key_root(t text) returns boolean
+  language sql immutable parallel safe
+  return t ~ '^[a-z][a-z0-9-]{0,62}$';
+comment on function policy.is_key_root(text) is 'True for what a key root may be called in the configuration: default, acme-2.';
+
+create function policy.is_key_name(t text) returns boolean
+  language sql immutable parallel safe
+  return t ~ '^[A-Za-z0-9_+=@-][A-Za-z0-9_.+=@-]{0,199}(/[A-Za-z0-9_+=@-][A-Za-z0-9_.+=@-]{0,199}){0,7}$';
+comment on function policy.is_key_name(text) is
+  'True for a name below a key root: one to eight parts joined by /, none of which begins with a dot.';
+
+create table policy.dkim_settings (
+  singleton boolean primary key default true constraint there_is_one_row check (singleton),
+  selector text,
+  headers text[] not null default '{From,To,Subject,Date,MIME-Version,Content-Type,Sender}',
+  header_canonicalization text,
+  body_canonicalization text,
+  over_sign boolean,
+  expiration bigint,
+  key_root text not null default 'default' constraint key_root_is_like_default_or_acme_2 check (policy.is_key_root(key_root)),
+  tag text not null generated always as ('dkim_settings') stored constraint dkim_settings_documents_are_unique unique
+);
+comment on table policy.dkim_settings is 'One row: what a domain or signature gets that does not say otherwise.';
+comment on column policy.dkim_settings.singleton is 'always true';
+comment on column policy.dkim_settings.selector is 'the selector; null: every domain and signature has its own';
+comment on column policy.dkim_settings.headers is 'headers that are signed; From is among them';
+comment on column policy.dkim_settings.header_canonicalization is 'Relaxed or Simple; null: Relaxed';
+comment on column policy.dkim_settings.body_canonicalization is 'Relaxed or Simple; null: Relaxed';
+comment on column policy.dkim_settings.over_sign is
+  'whether headers are signed once more than they occur; true here cannot be undone by false below, as in KumoMTA';
+comment on column policy.dkim_settings.expiration is 'seconds after which a signature is worth nothing; null: never';
+comment on column policy.dkim_settings.key_root is 'the key root of domains and signatures that name none';
+comment on column policy.dkim_settings.tag is 'its document';
+
+create table policy.dkim_domain (
+  domain text constraint dkim_domains_are_unique primary key
+    constraint domain_is_lower_case_a_labels_without_trailing_dot check (policy.is_domain(domain)),
+  selector text,
+  algorithm text,
+  headers text[],
+  header_canonicalization text,
+  body_canonicalization text,
+  over_sign boolean,
+  expiration bigint,
+  key_root text constraint key_root_is_like_default_or_acme_2 check (policy.is_key_root(key_root)),
+  key_name text constraint key_name_is_a_name_below_a_root_and_no_path check (policy.is_key_name(key_name)),
+  not_before timestamptz constraint not_before_is_a_point_in_time check (isfinite(not_before)),
+  not_after timestamptz constraint not_after_is_a_point_in_time check (isfinite(not_after)),
+  tag text not null generated always as ('dkim_domain/' || domain) stored constraint dkim_domain_documents_are_unique unique,
+  constraint not_before_is_earlier_than_not_after check (not_before < not_after)
+);
+comment on table policy.dkim_domain is 'Domains of From: headers that sign for themselves. The nearest name wins; d= is always the domain itself.';
+comment on column policy.dkim_domain.domain is 'a domain, *.parent for all below one, or * for all others';
+comment on column policy.dkim_domain.selector is 'the selector; null: as in dkim_settings, like the columns below';
+comment on column policy.dkim_domain.algorithm is 'sha256 (RSA) or ed25519, what the key must be; null: whatever it is';
+comment on column policy.dkim_domain.headers is 'headers that are signed; From is among them';
+comment on column policy.dkim_domain.header_canonicalization is 'Relaxed or Simple';
+comment on column policy.dkim_domain.body_canonicalization is 'Relaxed or Simple';
+comment on column policy.dkim_domain.over_sign is 'whether headers are signed once more than they occur';
+comment on column policy.dkim_domain.expiration is 'seconds after which a signature is worth nothing';
+comment on column policy.dkim_domain.key_root is 'the key root; null: that of dkim_settings';
+comment on column policy.dkim_domain.key_name is 'the key below it, which others may name too; null: DOMAIN/SELECTOR';
+comment on column policy.dkim_domain.not_before is 'when it begins to sign; null: at once';
+comment on column policy.dkim_domain.not_after is 'when it stops; outside its time it does not sign, and no wildcard above it does';
+comment on column policy.dkim_domain.tag is 'its document';
+
+create table policy.dkim_signature (
+  name text constraint dkim_signatures_are_unique primary key
+    constraint name_has_no_control_characters_and_no_blanks_at_its_ends check (policy.is_name(name)),
+  domain text not null constraint domain_is_lower_case_a_labels_without_trailing_dot check (
+    policy.is_domain(domain) and domain !~ '\*'),
+  policy text not null default 'Always',
+  selector text,
+  algorithm text,
+  headers text[],
+  header_canonicalization text,
+  body_canonicalization text,
+  over_sign boolean,
+  expiration bigint,
+  key_root text constraint key_root_is_like_default_or_acme_2 check (policy.is_key_root(key_root)),
+  key_name text constraint key_name_is_a_name_below_a_root_and_no_path check (policy.is_key_name(key_name)),
+  not_before timestamptz constraint not_before_is_a_point_in_time check (isfinite(not_before)),
+  not_after timestamptz constraint not_after_is_a_point_in_time check (isfinite(not_after)),
+  tag text not null generated always as ('dkim_signature/' || replace(replace(name, '%', '%25'), '/', '%2F')) stored
+    constraint dkim_signature_documents_are_unique unique,
+  constraint not_before_is_earlier_than_not_after check (not_before < not_after)
+);
+comment on table policy.dkim_signature is
+  'Signatures in the name of another domain than that of From:, such as the operator''s own. dkim_additional_signature says which are added.';
+comment on column policy.dkim_signature.name is 'the signature';
+comment on column policy.dkim_signature.domain is 'its d=';
+comment on column policy.dkim_signature.policy is 'Always, or OnlyIfMissingDomainBlock: only where the From: domain does not sign for itself';
+comment on column policy.dkim_signature.selector is 'the selector; null: as in dkim_settings, like the columns below';
+comment on column policy.dkim_signature.algorithm is 'sha256 (RSA) or ed25519, what the key must be; null: whatever it is';
+comment on column policy.dkim_signature.headers is 'headers that are signed; From is among them';
+comment on column policy.dkim_signature.header_canonicalization is 'Relaxed or Simple';
+comment on column policy.dkim_signature.body_canonicalization is 'Relaxed or Simple';
+comment on column policy.dkim_signature.over_sign is 'whether headers are signed once more than they occur';
+comment on column policy.dkim_signature.expiration is 'seconds after which a signature is worth nothing';
+comment on column policy.dkim_signature.key_root is 'the key root; null: that of dkim_settings';
+comment on column policy.dkim_signature.key_name is 'the key below it, which others may name too; null: DOMAIN/SELECTOR';
+comment on column policy.dkim_signature.not_before is 'when it begins to sign; null: at once';
+comment on column policy.dkim_signature.not_after is 'when it stops';
+comment on column policy.dkim_signature.tag is 'its document';
+
+create table policy.dkim_additional_signature (
+  position integer constraint additional_signatures_are_ordered primary key
+    constraint positions_count_from_zero check (position >= 0),
+  signature text not null constraint the_signature_exists references policy.dkim_signature on update cascade
+    constraint additional_signatures_are_listed_once unique,
+  tag text not null generated always as ('dkim_settings') stored
+);
+comment on table policy.dkim_additional_signature is 'Which signatures every message gets besides its domain''s own, in this order.';
+comment on column policy.dkim_additional_signature.position is 'place in the order';
+comment on column policy.dkim_additional_signature.signature is 'the signature';
+comment on column policy.dkim_additional_signature.tag is 'the document that it is part of: dkim_settings';
+
+create function policy.raise_no_selector(target text, named text) returns void language plpgsql set search_path = '' as $$
+begin
+  raise exception using
+    errcode = 'check_violation', schema = 'policy', table = target, column = 'selector',
+    constraint = 'every_signature_has_a_selector',
+    message = format('policy.%s, %s: there is no selector, neither its own nor one in policy.dkim_settings', target, named);
+end $$;
+comment on function policy.raise_no_selector(text, text) is 'Refuses a domain or signature that could not sign.';
+
+create function policy.check_selectors() returns trigger language plpgsql set search_path = '' as $$
+declare
+  fault text := (select policy.described(tg_relid, to_jsonb(n)) from new_rows as n where n.selector is null limit 1);
+begin
+  if fault is not null and exists (select from policy.dkim_settings as s where s.selector is null) then
+    perform policy.raise_no_selector(tg_table_name, fault);
+  end if;
+  return null;
+end $$;
+comment on function policy.check_selectors() is 't100: refuses rows without a selector where the settings have none.';
+
+create function policy.check_default_selector() returns trigger language plpgsql set search_path = '' as $$
+declare
+  fault record;
+begin
+  if exists (select from policy.dkim_settings as s where s.selector is not null) then
+    return null;
+  end if;
+  select f.target, f.named into fault from (
+    (select 'dkim_domain' as target, format('domain %L', d.domain) as named
+     from policy.dkim_domain as d where d.selector is null limit 1)
+    union all
+    (select 'dkim_signature', format('name %L', s.name) from policy.dkim_signature as s where s.selector is null limit 1)) as f
+  limit 1;
+  if found then
+    perform policy.raise_no_selector(fault.target, fault.named);
+  end if;
+  return null;
+end $$;
+comment on function policy.check_default_selector() is
+  't100, at the end of the transaction: refuses to take away the settings'' selector from rows without their own.';
+
+insert into policy.dkim_settings default values;
+call policy.watch('policy.dkim_settings', 'dkim_settings');
+call policy.watch('policy.dkim_domain', 'dkim_domain');
+call policy.watch('policy.dkim_signature', 'dkim_signature');
+call policy.watch('policy.dkim_additional_signature');
+create constraint trigger t100_check_default_selector after update of selector on policy.dkim_settings
+  deferrable initially deferred for each row when (new.selector is null) execute function policy.check_default_selector();
+create trigger t100_check_selectors_insert after insert on policy.dkim_domain referencing new table as new_rows
+  for each statement execute function policy.check_selectors();
+create trigger t100_check_selectors_update after update on policy.dkim_domain referencing new table as new_rows
+  for each statement execute function policy.check_selectors();
+create trigger t100_check_selectors_insert after insert on policy.dkim_signature referencing new table as new_rows
+  for each statement execute function policy.check_selectors();
+create trigger t100_check_selectors_update after update on policy.dkim_signature referencing new table as new_rows
+  for each statement execute function policy.check_selectors();
+create trigger t050_keep_settings before delete on policy.dkim_settings for each row
+  execute function policy.keep('the row of dkim_settings cannot be deleted; its columns may be changed');
+
+create view policy.dkim_settings_document as
+select s.tag, jsonb_strip_nulls(to_jsonb(s) - '{singleton,tag}'::text[] || jsonb_build_object('additional_signatures', (
+  select jsonb_agg(a.signature order by a.position) from policy.dkim_additional_signature as a))) as body
+from policy.dkim_settings as s;
+comment on view policy.dkim_settings_document is 'What applies where a domain or signature says nothing, and which signatures are added.';
+comment on column policy.dkim_settings_document.tag is 'the document';
+comment on column policy.dkim_settings_document.body is 'what it says';
+
+create view policy.dkim_domain_document as
+select d.tag, jsonb_strip_nulls(to_jsonb(d) - '{domain,tag}'::text[] || jsonb_build_object(
+  'not_before', extract(epoch from d.not_before), 'not_after', extract(epoch from d.not_after))) as body
+from policy.dkim_domain as d;
+comment on view policy.dkim_domain_document is 'How a domain signs for itself; times in seconds since 1970.';
+comment on column policy.dkim_domain_document.tag is 'the document';
+comment on column policy.dkim_domain_document.body is 'what it says';
+
+create view policy.dkim_signature_document as
+select s.tag, jsonb_strip_nulls(to_jsonb(s) - '{name,tag}'::text[] || jsonb_build_object(
+  'not_before', extract(epoch from s.not_before), 'not_after', extract(epoch from s.not_after))) as body
+from policy.dkim_signature as s;
+comment on view policy.dkim_signature_document is 'A signature in the name of another domain; times in seconds since 1970.';
+comment on column policy.dkim_signature_document.tag is 'the document';
+comment on column policy.dkim_signature_document.body is 'what it says';
+
+do $$
+declare
+  rows_ text := 'policy.dkim_settings, policy.dkim_domain, policy.dkim_signature, policy.dkim_additional_signature';
+  documents text := 'policy.dkim_settings_document, policy.dkim_domain_document, policy.dkim_signature_document';
+begin
+  insert into policy.privilege (role, privilege)
+  select r.role, format('select, insert, update, delete on %s', rows_) from (values ('policyd_owner'), ('policyd_editor')) as r (role)
+  union all
+  select r.role, format('select on %s', rows_) from (values ('policyd_service'), ('policyd_reader')) as r (role)
+  union all
+  select r.role, format('select on %s', documents)
+  from (values ('policyd_owner'), ('policyd_editor'), ('policyd_service'), ('policyd_reader')) as r (role);
+end $$;
+call policy.grant_access();
+
+-- 0014_dkim_key.sql ---------------------------------------------------------------------------------------------------
+
+-- What was seen of private keys: which key is at a place, so that one replaced outside policyd is one change for everybody.
+
+create table policy.dkim_key_seen (
+  root text constraint root_is_like_default_or_acme_2 check (policy.is_key_root(root)),
+  name text constraint name_is_a_name_below_a_root_and_no_path check (policy.is_key_name(name)),
+  key_id text not null constraint key_id_is_64_lower_case_hex_digits check (key_id ~ '^[0-9a-f]{64}$'),
+  algorithm text not null constraint algorithm_is_sha256_or_ed25519 check (algorithm in ('sha256', 'ed25519')),
+  seen_at timestamptz not null default now(),
+  tag text not null generated always as ('dkim_key/' || root || '/' || replace(name, '/', '%2F')) stored
+    constraint dkim_key_documents_are_unique unique,
+  constraint keys_are_unique primary key (root, name)
+);
+comment on table policy.dkim_key_seen is
+  'Which key was seen at a place. Observed, not policy: the first sight makes no revision; another key than the known one does.';
+comment on column policy.dkim_key_seen.root is 'the key root';
+comment on column policy.dkim_key_seen.name is 'the name below it';
+comment on column policy.dkim_key_seen.key_id is 'SHA-256 of the public key, as in the answers: openssl pkey -pubout -outform DER | sha256sum';
+comment on column policy.dkim_key_seen.algorithm is 'what it is: sha256 (RSA) or ed25519';
+comment on column policy.dkim_key_seen.seen_at is 'since when it is known there';
+comment on column policy.dkim_key_seen.tag is 'its document';
+
+-- As policy.watch, for deletes alone: whoever forgets a key lets the next one pass as a first sight, so nodes must hear.
+create trigger t000_claim before delete on policy.dkim_key_seen for each statement execute function policy.claim();
+create trigger t000_refuse_truncate before truncate on policy.dkim_key_seen for each statement execute function policy.refuse_truncate();
+create trigger t500_log_delete after delete on policy.dkim_key_seen referencing old table as old_rows
+  for each statement execute function policy.log_change('true', 'root', 'name');
+
+-- SECURITY DEFINER: writes the log.
+create function policy.note_dkim_key(key_root text, key_name text, read_id text, read_algorithm text, known_id text)
+  returns table (key_id text, algorithm text)
+  language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+  before policy.dkim_key_seen;
+begin
+  insert into policy.dkim_key_seen (root, name, key_id, algorithm) values (key_root, key_name, read_id, read_algorithm)
+  on conflict (root, name) do nothing;
+  select k.* into before from policy.dkim_key_seen as k where k.root = key_root and k.name = key_name;
+  if before.key_id <> read_id and before.key_id = known_id then
+    perform policy.claim_turn();
+    update policy.dkim_key_seen as k set key_id = read_id, algorithm = read_algorithm, seen_at = now()
+     where k.root = key_root and k.name = key_name and k.key_id = known_id;
+    if found then
+      perform set_config('policy.reason', 'the key was replaced where it is kept', true);
+      insert into policy.change (revision, "table", op, key, old, new, tags) values (
+        policy.take_revision(), 'dkim_key_seen', 'update', jsonb_build_object('root', key_root, 'name', key_name),
+        jsonb_build_object('key_id', before.key_id, 'algorithm', before.algorithm),
+        jsonb_build_object('key_id', read_id, 'algorithm', read_algorithm), array[before.tag]);
+    end if;
+  end if;
+  return query select k.key_id, k.algorithm from policy.dkim_key_seen as k where k.root = key_root and k.name = key_name;
+end $$;
+comment on function policy.note_dkim_key(text, text, text, text, text) is
+  'Notes the key that was read at a place, and returns the one that is known there then. One that nothing is known of is
+a first sight. Another than the known one becomes it, in a revision, only if who read it knew which one it replaces.';
+revoke execute on function policy.note_dkim_key(text, text, text, text, text) from public;
+
+create view policy.dkim_key_document as
+select k.tag, jsonb_build_object('key_id', k.key_id, 'algorithm', k.algorithm) as body from policy.dkim_key_seen as k;
+comment on view policy.dkim_key_document is 'The key at a place, by its public half''s fingerprint.';
+comment on column policy.dkim_key_document.tag is 'the document';
+comment on column policy.dkim_key_document.body is 'what it says';
+
+insert into policy.privilege (role, privilege)
+select r.role, 'select on policy.dkim_key_seen, policy.dkim_key_document'
+from (values ('policyd_owner'), ('policyd_editor'), ('policyd_service'), ('policyd_reader')) as r (role)
+union all
+values ('policyd_owner', 'delete on policy.dkim_key_seen'),
+       ('policyd_service', 'execute on function policy.note_dkim_key(text, text, text, text, text)');
+call policy.grant_access();
+
 -- 0020_shaping_rules.sql ----------------------------------------------------------------------------------------------
 
 -- What a rule of shaping's automation may be, and the records that rows of shaping are judged as.
@@ -1909,6 +2284,11 @@ create or replace function policy.record(object text, fields jsonb) returns json
       jsonb_strip_nulls(fields - '{listener,domain,tag}'::text[]), 'log_oob'), 'log_arf')
     when 'egress_source' then jsonb_strip_nulls(fields - '{node_group,tag}'::text[])
     when 'tenant' then jsonb_strip_nulls(fields - '{name,tenant,campaign,egress_pool,options,tag}'::text[])
+    when 'dkim_settings' then jsonb_strip_nulls(fields - '{singleton,key_root,tag}'::text[])
+    when 'dkim_domain' then jsonb_strip_nulls((fields || jsonb_build_object('algo', fields -> 'algorithm'))
+      - '{domain,algorithm,key_root,key_name,not_before,not_after,tag}'::text[])
+    when 'dkim_signature' then jsonb_strip_nulls((fields || jsonb_build_object('algo', fields -> 'algorithm'))
+      - '{name,algorithm,key_root,key_name,not_before,not_after,tag}'::text[])
     -- A rule's actions set options, too: what is newer than a node's KumoMTA is found in either.
     when 'egress_path' then case when fields ? 'action'
       then (select coalesce(jsonb_object_agg(v.name, v.value), '{}') from policy.action_values(fields -> 'action') as v)
