@@ -82,7 +82,6 @@ class Session:
         """Log in, renew, log in again; ends only when cancelled."""
         while True:
             seconds = await self._tend()
-            self._doubted = False
             self._tell()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
@@ -91,11 +90,12 @@ class Session:
 
     async def _tend(self) -> float:
         """Do what is due, and say in how many seconds to look again. Without a token, say in `_trouble` why."""
+        doubted, self._doubted = self._doubted, False
         if self._calls.again_in:
             if not self._is_good():
                 self._trouble = self._trouble or "Vault was lost before it granted a token"
             return min(self._calls.again_in, _LOOK)
-        if self._doubted and self._grant is not None:
+        if doubted and self._grant is not None:
             await self._settle_doubt(self._grant)
         if self._grant is None or not self._is_good():
             return await self._log_in()
@@ -123,7 +123,7 @@ class Session:
             return self._refuse(credential, refused)
         except SecretsUnavailable as error:
             self._trouble = str(error)
-            return max(_LOOK, self._calls.again_in) if self._calls.is_lost else _RETRY
+            return self._pause(_LOOK if self._calls.is_lost else _RETRY)
         self._trouble = self._refused = ""
         self._refusals = 0
         self._tell_expiry(self._grant)
@@ -154,7 +154,7 @@ class Session:
             403,
         ):  # a namespace that is not there, a node that is just stepping down
             self._trouble = f"Vault does not let vault.login = {credential.method} in: {refused}"
-            return _RETRY
+            return self._pause(_RETRY)
         certain = refused.status == 400
         again = credential.fingerprint == self._refused
         self._refusals = self._refusals + 1 if again else 1
@@ -184,11 +184,13 @@ class Session:
                 token=grant.token,
             )
             renewed = granted_by_login(reply, now=now)
-        except Refused:
+        except Refused as refused:
+            if refused.status not in (400, 403):
+                return _LOOK
             self._grant = replace(grant, renewable=False)
             return await self._log_in()
         except SecretsUnavailable:
-            return max(_LOOK, self._calls.again_in)
+            return _LOOK
         shrinking = renewed.life < grant.asked - 1
         self._grant = replace(renewed, asked=grant.asked, renewable=renewed.renewable and not shrinking)
         self._tell_expiry(self._grant)
@@ -220,6 +222,11 @@ class Session:
             )
             self._log_in_from = self._replace_from
         self._replace_from = now + _FIRST_PAUSE
+
+    def _pause(self, seconds: float) -> float:
+        """Log in no sooner than in *seconds*, whoever is waiting for it."""
+        self._log_in_from = time.monotonic() + seconds
+        return seconds
 
     def _tell_expiry(self, grant: Grant) -> None:
         ends = None if math.isinf(grant.life) else time.time() + grant.ends - time.monotonic()

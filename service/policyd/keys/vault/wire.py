@@ -18,6 +18,7 @@ import requests
 import urllib3
 from hvac.adapters import RawAdapter
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import NewConnectionError
 
 from policyd.config import VaultConfig
 from policyd.errors import ConfigError
@@ -240,7 +241,8 @@ def _failure(error: Exception) -> _Failed:
         said = [each.verify_message for each in chain if isinstance(each, ssl.SSLCertVerificationError)]
         why = f": {said[0]}" if said else ""
         return _Failed(f"has a TLS certificate that is not accepted{why} (vault.ca_file)", sent=False)
-    if any(isinstance(each, timeout) for each in chain):
+    # urllib3 counts a refused connection among the timeouts.
+    if any(isinstance(each, timeout) and not isinstance(each, NewConnectionError) for each in chain):
         return _Failed("did not answer in time", sent=not isinstance(error, requests.ConnectTimeout))
     said = [each.strerror for each in chain if isinstance(each, OSError) and each.strerror]
     reason = said[0] if said else "closed the connection" if dropped else type(error).__name__

@@ -21,7 +21,7 @@ from policyd.config import KeyRootConfig, VaultConfig
 from policyd.keys import Keys, open_keys
 from policyd.observe.events import Observer
 from policyd.units import Seconds
-from tests.integration.vault_double import ROOT, VaultDouble, serving
+from tests.integration.vault.double import ROOT, VaultDouble, serving
 
 REAL = next((path for path in map(shutil.which, ("bao", "vault")) if path), None)
 _READY = 20.0
