@@ -101,9 +101,9 @@ def problem_of(error: Exception) -> ProblemType:
     return next((problem for kind, problem in PROBLEMS if isinstance(error, kind)), INTERNAL)
 
 
-def problem_document(error: PolicydError) -> dict[str, object]:
+def problem_document(error: PolicydError, *, detail: str) -> dict[str, object]:
     """The body for an error of the request's: type, title, status, detail; never SQL, a stack trace or a secret."""
-    document = _document(problem_of(error)) | {"detail": str(error)}
+    document = _document(problem_of(error)) | {"detail": detail}
     return document | {"hint": error.hint} if error.hint else document
 
 

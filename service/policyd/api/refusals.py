@@ -6,8 +6,8 @@ from aiohttp import web
 
 from policyd.api.asked import peer_of
 from policyd.api.problems import INTERNAL, failure_document, problem_document, problem_of, problem_response
-from policyd.errors import PolicydError, Unauthorized
-from policyd.observe.events import Observer, RequestFailed, TokenRefused
+from policyd.errors import BackendUnavailable, PolicydError, Unauthorized
+from policyd.observe.events import BackendFailed, Observer, RequestFailed, TokenRefused
 
 
 def refusal(error: Exception, observe: Observer, request: web.BaseRequest) -> web.Response:
@@ -19,8 +19,12 @@ def refusal(error: Exception, observe: Observer, request: web.BaseRequest) -> we
 
 def refusal_document(error: Exception, observe: Observer, request: web.BaseRequest) -> dict[str, object]:
     """The body of that response, for whoever sends several in one."""
+    if isinstance(error, BackendUnavailable) and error.__cause__ is not None:
+        # What a driver said may name hosts, users and columns: it is for the log.
+        observe(BackendFailed(backend=error.backend, reason=str(error)))
+        return problem_document(error, detail=f"{error.backend} does not give what is asked for")
     if isinstance(error, PolicydError) and problem_of(error) is not INTERNAL:
-        return problem_document(error)
+        return problem_document(error, detail=str(error))
     request_id = secrets.token_hex(8)
     route = request.raw_path.partition("?")[0][1:].partition("/")[0]
     observe(RequestFailed(request_id=request_id, method=request.method, route=route, error=error))

@@ -44,4 +44,4 @@ class _Connection(web.RequestHandler):
         refused = RequestRefused(
             BAD_REQUEST, "this is no HTTP request, or its head is too long", is_last=True
         )
-        return problem_response(refused, problem_document(refused))
+        return problem_response(refused, problem_document(refused, detail=str(refused)))

@@ -29,6 +29,14 @@ class BackendReached:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BackendFailed:
+    """A backend did not give what one request needed; *reason* is for the log alone, and may name hosts or columns."""
+
+    backend: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BackendAnswered:
     """A backend answered one request; *operation* is one of a closed set."""
 
@@ -146,6 +154,7 @@ class ServiceStopping:
 Observation: TypeAlias = (
     BackendLost
     | BackendReached
+    | BackendFailed
     | BackendAnswered
     | VaultTokenGranted
     | VaultCredentialRefused

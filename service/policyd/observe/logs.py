@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from policyd.observe.events import (
+    BackendFailed,
     BackendLost,
     BackendReached,
     CertificateRead,
@@ -34,6 +35,7 @@ _REPEAT_AFTER = 60.0
 
 _LEVELS: dict[type[Any], tuple[int, str]] = {
     BackendLost: (logging.WARNING, "backend lost"),
+    BackendFailed: (logging.WARNING, "a request could not be answered"),
     BackendReached: (logging.INFO, "backend reached"),
     VaultTokenGranted: (logging.DEBUG, "vault granted a token"),
     VaultCredentialRefused: (logging.ERROR, "vault refused the credential of policyd"),
@@ -76,7 +78,7 @@ class Logs:
         self._logger.log(level, message, extra={"values": values})
 
     def _repeats(self, observation: Observation) -> int | None:
-        if not isinstance(observation, BackendLost | TokenRefused):
+        if not isinstance(observation, BackendLost | BackendFailed | TokenRefused):
             return 0
         key = (type(observation), getattr(observation, "backend", ""), getattr(observation, "reason", ""))
         now = self._clock()

@@ -162,10 +162,9 @@ def test_the_level_decides_what_is_written(log_to: Any, level: str, told: int) -
     assert len(lines()) == told
 
 
-def test_everything_that_is_worth_a_line_has_one(log_to: Any) -> None:
-    counted_only = {events.BackendAnswered, events.NodeReported}
-    assert set(logs._LEVELS) == set(events.Observation.__args__) - counted_only
-    log_to("debug", "text")
+def test_everything_that_is_worth_a_line_has_one() -> None:
+    without = {each.__name__ for each in events.Observation.__args__ if each not in logs._LEVELS}
+    assert without <= {"AuthAttempted", "BackendAnswered", "NodeReported"}  # counted, because there are many
 
 
 def test_all_are_told() -> None:
