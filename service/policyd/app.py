@@ -20,6 +20,7 @@ from aiohttp import web
 from policyd import __version__
 from policyd.api.admin import Admin, create_admin
 from policyd.api.answering import Answering
+from policyd.api.authenticating import Authenticating
 from policyd.api.bearers import Bearers
 from policyd.api.lookup_listener import LookupListener
 from policyd.api.routes import Router
@@ -30,13 +31,17 @@ from policyd.config import Config, LookupConfig
 from policyd.errors import ConfigError
 from policyd.live.answers import AnswerCache
 from policyd.live.batch import Batch
+from policyd.live.failures import FailureLimits
 from policyd.live.feed import Feed
 from policyd.live.history import Archive, History
+from policyd.live.logins import Logins
 from policyd.live.lookups import Lookups
+from policyd.live.password_checks import PasswordChecks
 from policyd.live.tally import BOUNDS, Tally
 from policyd.observe.events import Observer, ServiceStarted, ServiceStopping
 from policyd.observe.logs import Logs, tee
 from policyd.observe.metrics import Metrics, State
+from policyd.passwords import is_password
 from policyd.policy.kinds import KINDS
 from policyd.store.database import BATCH_STATEMENTS, BULK, Database
 from policyd.units import Address
@@ -148,8 +153,18 @@ def _create(stack: AsyncExitStack, config: Config, *observers: Observer) -> _Ser
         bearers=bearers,
         feed=feed,
         lookups=lookups,
-        router=Router(create_routes(answering, version=__version__)),
+        router=Router(
+            create_routes(
+                answering,
+                Authenticating(
+                    logins=_logins(stack, lookups, feed, config, observe),
+                    body_deadline=config.lookup.body_deadline,
+                ),
+                version=__version__,
+            )
+        ),
         observe=observe,
+        allow_plaintext_secrets=config.lookup.allow_plaintext_secrets,
     )
     admin = Admin(
         feed=feed,
@@ -160,6 +175,13 @@ def _create(stack: AsyncExitStack, config: Config, *observers: Observer) -> _Ser
         observe=observe,
     )
     return _Service(feed=feed, batch=batch, listener=listener, admin=admin, observe=observe)
+
+
+def _logins(stack: AsyncExitStack, lookups: Lookups, feed: Feed, config: Config, observe: Observer) -> Logins:
+    checks = PasswordChecks(is_password, threads=config.auth.threads, most_waiting=config.auth.max_waiting)
+    stack.callback(checks.close)
+    limits = FailureLimits(most=config.auth.failures, within=config.auth.failures_within)
+    return Logins(lookups, feed, checks=checks, limits=limits, config=config, observe=observe)
 
 
 def _state(feed: Feed, cache: AnswerCache) -> State:

@@ -143,6 +143,20 @@ class VaultConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuthConfig:
+    """
+    SMTP AUTH. A username may fail *failures* times from one network (/24, /64) in *failures_within*; ten times as often
+    from everywhere, and so may a network. *remembered* is how many right passwords need no second check.
+    """
+
+    threads: int = _between(1, 64, 2)
+    max_waiting: int = _between(1, 10_000, 64)
+    failures: int = _between(1, 1_000_000, 10)
+    failures_within: Seconds = _between(1, 7 * 86_400, 600.0)
+    remembered: int = _between(1, 10_000_000, 50_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoggingConfig:
     """What is written to standard error."""
 
@@ -173,6 +187,7 @@ class Config:
         default_factory=lambda: MappingProxyType({"default": KeyRootConfig()})
     )
     vault: VaultConfig = VaultConfig()
+    auth: AuthConfig = AuthConfig()
     logging: LoggingConfig = LoggingConfig()
     client: ClientConfig = ClientConfig()
 

@@ -11,6 +11,7 @@ Everything that policyd raises on purpose.
     │   └── Forbidden(needed)       a good token, but not for this
     ├── OtherHistory(presented)     a position that this database's log does not hold
     ├── Overloaded(what)            more is asked for than can be done in time
+    ├── TooManyFailures             logins failed so often that the next ones are not looked at
     ├── KeyInvalid(key, problem)    a private key that cannot be used; asking again does not help
     ├── BackendUnavailable(backend) nobody answered; asking again later may help
     │   ├── DatabaseUnavailable
@@ -136,6 +137,13 @@ class Overloaded(PolicydError):
         super().__init__(f"too many {what}: {limit} are allowed")
         self.what = what
         self.limit = limit
+
+
+class TooManyFailures(PolicydError):
+    """Logins like this one failed so often lately that it was not looked at; it may well be right."""
+
+    def __str__(self) -> str:
+        return "too many logins like this one failed lately, so it was not looked at"
 
 
 class KeyInvalid(PolicydError):

@@ -13,7 +13,7 @@ import pytest_asyncio
 from policyd.app import running
 from policyd.config import AdminConfig, Config, DatabaseConfig, FeedConfig, LookupConfig
 from policyd.observe.events import Observation
-from policyd.policy.token import hash_secret
+from policyd.policy.token import SCOPES, hash_secret
 from policyd.store.pool import Connection
 from policyd.units import Address, Seconds
 from tests.conftest import Postgres, connection_to
@@ -103,7 +103,7 @@ async def head(db: Connection) -> str:
 
 
 async def make_token(
-    db: Connection, token: str = TOKEN, scopes: tuple[str, ...] = ("lookup", "status", "admin")
+    db: Connection, token: str = TOKEN, scopes: tuple[str, ...] = SCOPES
 ) -> None:
     name, secret = token.split(".")
     await db.execute(

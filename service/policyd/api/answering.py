@@ -93,7 +93,7 @@ class Answering:
                 problem=f"{asked.key[:40]!r} has no names",
                 allowed=", ".join(DOCUMENT_KINDS),
             )
-        after = _only(asked.target.query, {"after"}).get("after", "")
+        after = only(asked.target.query, {"after"}).get("after", "")
         position, names = await self.read_names(asked.key, after, MOST_NAMES)
         await self.history.follow(position)
         page: dict[str, Any] = {"position": str(position), "names": names}
@@ -103,7 +103,7 @@ class Answering:
 
     async def changes(self, asked: Asked) -> web.StreamResponse:
         """What changed since a position, waiting for something to; `reset` for one that is not of this history."""
-        given = _only(asked.target.query, {"position", "wait"})
+        given = only(asked.target.query, {"position", "wait"})
         position = _position(given["position"]) if "position" in given else None
         news = await self.history.since(position, _wait(given.get("wait", "0")))
         body = {
@@ -116,7 +116,7 @@ class Answering:
 
     async def node(self, asked: Asked) -> web.StreamResponse:
         """Take a node's report of what it has applied."""
-        _only(asked.target.query, set())
+        only(asked.target.query, set())
         report = NodeReport.parse(asked.key, await self._body(asked))
         await self.write_report(report, asked.bearer.token)
         self.observe(NodeReported(node=report.node_id, applied=report.applied))
@@ -165,7 +165,8 @@ def _json(body: object, position: Position) -> web.Response:
     )
 
 
-def _only(query: Sequence[tuple[str, str]], allowed: set[str]) -> dict[str, str]:
+def only(query: Sequence[tuple[str, str]], allowed: set[str]) -> dict[str, str]:
+    """The parameters of a query, which may hold each of *allowed* once and nothing else."""
     given: dict[str, str] = {}
     for name, value in query:
         if name not in allowed:

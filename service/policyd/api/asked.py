@@ -1,6 +1,7 @@
 """A request as handlers see it: taken apart once, at the edge."""
 
 import asyncio
+import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -76,6 +77,13 @@ def peer_of(request: web.BaseRequest) -> str:
     transport = request.transport
     name = None if transport is None else transport.get_extra_info("peername")
     return name[0] if isinstance(name, tuple) else "127.0.0.1"
+
+
+def is_private(request: web.BaseRequest) -> bool:
+    """Whether nobody between the two ends can read along: over TLS, or on this machine."""
+    peer = ipaddress.ip_address(peer_of(request))
+    mapped = peer.ipv4_mapped if isinstance(peer, ipaddress.IPv6Address) else None
+    return request.secure or (mapped or peer).is_loopback
 
 
 async def read_json(request: web.BaseRequest, *, most_bytes: int, deadline: float) -> Any:

@@ -7,9 +7,9 @@ from aiohttp import web
 from aiohttp.http import HttpVersion11
 
 from policyd.api.answering import Answering
-from policyd.api.asked import POSITION_HEADER, Asked, Target, peer_of, position_of, target_of
+from policyd.api.asked import POSITION_HEADER, Asked, Target, is_private, peer_of, position_of, target_of
 from policyd.api.bearers import Bearers, require
-from policyd.api.problems import NO_ROUTE, WRONG_METHOD, RequestRefused
+from policyd.api.problems import NO_ROUTE, PLAINTEXT, WRONG_METHOD, RequestRefused
 from policyd.api.refusals import refusal
 from policyd.api.routes import Route, Router
 from policyd.api.wire import Heads, Ready
@@ -32,7 +32,9 @@ class LookupListener:
         lookups: Lookups,
         router: Router,
         observe: Observer,
+        allow_plaintext_secrets: bool,
     ) -> None:
+        self._allow_plaintext_secrets = allow_plaintext_secrets
         self._answering = answering
         self._bearers = bearers
         self._feed = feed
@@ -97,6 +99,10 @@ class LookupListener:
         if route.scope is not None:
             bearer = await self._bearers.identify(request.headers.get("Authorization"))
             require(bearer, route.scope, peer_of(request))
+        if route.carries_secret and not (self._allow_plaintext_secrets or is_private(request)):
+            raise RequestRefused(
+                PLAINTEXT, "use https (lookup.tls_cert), or set lookup.allow_plaintext_secrets = true"
+            )
         position = position_of(request)
         if position is not None and route.answers_policy:
             await self._answering.history.reach(position)

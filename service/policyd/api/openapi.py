@@ -86,6 +86,39 @@ _SCHEMAS: dict[str, Any] = {
             "reset": {"type": "boolean"},
         },
     },
+    "Login": {
+        "type": "object",
+        "required": ["username", "password", "peer"],
+        "additionalProperties": False,
+        "properties": {
+            "username": {"type": "string", "description": "as the customer gave it"},
+            "password": {"type": "string", "format": "password"},
+            "peer": {
+                "type": "string",
+                "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}],
+                "description": "the address that the customer came from, without a port",
+            },
+        },
+    },
+    "Authentication": {
+        "type": "object",
+        "required": ["authenticated", "tags"],
+        "properties": {
+            "authenticated": {"type": "boolean", "description": "false: a permanent no (535)"},
+            "username": {
+                "type": "string",
+                "description": "what `require_authz` lists: the session's authz_id",
+            },
+            "tenant": {"type": "string", "description": "who they send for, and for nobody else"},
+            "networks": {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "from where; absent: from anywhere",
+            },
+            "tags": {"type": "array", "items": _TAG},
+            "valid_until": {"type": "number", "description": "seconds since 1970"},
+        },
+    },
     "NodeReport": {
         "type": "object",
         "additionalProperties": False,

@@ -13,6 +13,7 @@ from policyd.errors import (
     OtherHistory,
     Overloaded,
     PolicydError,
+    TooManyFailures,
     Unauthorized,
 )
 
@@ -53,6 +54,9 @@ class RequestRefused(PolicydError):
 
 NO_ROUTE = ProblemType(status=404, slug="no-route", title="There is nothing at this path")
 WRONG_METHOD = ProblemType(status=405, slug="wrong-method", title="This path does not take this method")
+PLAINTEXT = ProblemType(
+    status=403, slug="plaintext", title="This is answered over TLS, or to this machine itself, only"
+)
 TOO_SLOW = ProblemType(status=408, slug="too-slow", title="The request did not arrive in time")
 TOO_LARGE = ProblemType(status=413, slug="too-large", title="The request is too large")
 BAD_REQUEST = ProblemType(status=400, slug="bad-request", title="The request cannot be understood")
@@ -70,6 +74,12 @@ PROBLEMS: tuple[tuple[type[PolicydError], ProblemType], ...] = (
     (Unauthorized, ProblemType(status=401, slug="unauthorized", title="A valid token is needed")),
     (OtherHistory, ProblemType(status=409, slug="other-history", title="The position is of another history")),
     (
+        TooManyFailures,
+        ProblemType(
+            status=429, slug="too-many-failures", title="Too many logins failed; try later", retry_after=60
+        ),
+    ),
+    (
         Overloaded,
         ProblemType(status=503, slug="overloaded", title="More is asked for than can be done", retry_after=1),
     ),
@@ -86,6 +96,7 @@ TYPES = (
     BAD_REQUEST,
     NO_ROUTE,
     WRONG_METHOD,
+    PLAINTEXT,
     TOO_SLOW,
     TOO_LARGE,
     *(problem for _, problem in PROBLEMS),

@@ -34,6 +34,8 @@ class Route:
     kind: Kind | None = None
     answers_policy: bool = False
     """Whether what is answered must not be older than the position that the request carries."""
+    carries_secret: bool = False
+    """Whether a secret stands in the request or the answer: then over TLS or on this machine only."""
     path: tuple[Asks, ...] = ()
     """What stands for each name in braces."""
     query: tuple[Asks, ...] = ()

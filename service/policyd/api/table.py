@@ -5,13 +5,14 @@ from aiohttp import web
 
 from policyd.api.answering import LONGEST_WAIT, Answering
 from policyd.api.asked import Asked
+from policyd.api.authenticating import Authenticating
 from policyd.api.openapi import NODE_NAME, POSITION, openapi
 from policyd.api.routes import Asks, Route
 from policyd.policy.kinds import DOCUMENT_KINDS
 from policyd.policy.lookup import Kind, Parameter
 
 
-def create_routes(answering: Answering, *, version: str) -> tuple[Route, ...]:
+def create_routes(answering: Answering, authenticating: Authenticating, *, version: str) -> tuple[Route, ...]:
     """Every route, with the OpenAPI document of all of them as the last one."""
     routes = (
         *(_lookup(kind, answering) for kind in answering.kinds.values()),
@@ -61,6 +62,17 @@ def create_routes(answering: Answering, *, version: str) -> tuple[Route, ...]:
                 ),
             ),
             answer_schema="Changes",
+        ),
+        Route(
+            method="POST",
+            template="/smtp-auth",
+            scope="auth",
+            summary="Whether a customer's password is right, and on whose behalf they send",
+            answer=authenticating.log_in,
+            answers_policy=True,
+            carries_secret=True,
+            request_schema="Login",
+            answer_schema="Authentication",
         ),
         Route(
             method="PUT",

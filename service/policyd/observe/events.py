@@ -7,7 +7,7 @@ decided in the sinks.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from policyd.policy.position import Position
 
@@ -105,6 +105,28 @@ class TokenRefused:
     peer: str
 
 
+AuthOutcome: TypeAlias = Literal[
+    "verified", "remembered", "stale",
+    "wrong", "unknown", "disabled", "expired", "network", "impossible",
+    "limited", "overloaded", "unavailable",
+]  # fmt: skip
+"""What became of a login: the first three were let in, the next six were not, of the last three nothing was said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthAttempted:
+    """Somebody tried to log in. Who is not said: people type passwords where their username belongs."""
+
+    outcome: AuthOutcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthLimited:
+    """Logins from a network are not looked at, because too many like them failed lately."""
+
+    network: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeReported:
     """A node said what it has applied."""
@@ -163,6 +185,8 @@ Observation: TypeAlias = (
     | CurrencyLost
     | CurrencyRegained
     | TokenRefused
+    | AuthAttempted
+    | AuthLimited
     | NodeReported
     | RequestFailed
     | CertificateRead

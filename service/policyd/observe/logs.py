@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from policyd.observe.events import (
+    AuthLimited,
     BackendFailed,
     BackendLost,
     BackendReached,
@@ -44,6 +45,7 @@ _LEVELS: dict[type[Any], tuple[int, str]] = {
     CurrencyLost: (logging.WARNING, "no longer current; answers are marked stale"),
     CurrencyRegained: (logging.INFO, "current"),
     TokenRefused: (logging.WARNING, "token refused"),
+    AuthLimited: (logging.WARNING, "too many failed logins; more are told to come later"),
     RequestFailed: (logging.ERROR, "request failed"),
     CertificateRead: (logging.INFO, "certificate read again"),
     CertificateRefused: (logging.ERROR, "certificate not replaced; the old one stays"),
@@ -78,7 +80,7 @@ class Logs:
         self._logger.log(level, message, extra={"values": values})
 
     def _repeats(self, observation: Observation) -> int | None:
-        if not isinstance(observation, BackendLost | BackendFailed | TokenRefused):
+        if not isinstance(observation, AuthLimited | BackendLost | BackendFailed | TokenRefused):
             return 0
         key = (type(observation), getattr(observation, "backend", ""), getattr(observation, "reason", ""))
         now = self._clock()

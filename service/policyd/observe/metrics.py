@@ -7,13 +7,15 @@ Label sets are closed: kinds, outcomes, backends, operations, and node ids, of w
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from policyd.observe.events import (
+    AuthAttempted,
+    AuthOutcome,
     BackendAnswered,
     BackendLost,
     BackendReached,
@@ -97,6 +99,11 @@ class Metrics:
         self._failed = self._counter(
             "policyd_requests_failed_total", "Requests that ended in an error of policyd's own"
         )
+        self._logins = Counter(
+            "policyd_auth_attempts_total", "Attempts to log in", ["outcome"], registry=self._registry
+        )
+        for outcome in get_args(AuthOutcome):
+            self._logins.labels(outcome)
         self._token_expiry: Gauge | None = None
 
     def __call__(self, observation: Observation) -> None:
@@ -119,6 +126,8 @@ class Metrics:
             case HistoryReplaced():
                 self._resets.inc()
                 self._nodes.forget()
+            case AuthAttempted():
+                self._logins.labels(observation.outcome).inc()
             case TokenRefused():
                 self._refused.inc()
             case RequestFailed():

@@ -28,6 +28,7 @@ NAMES = {
     "policyd_history_resets_total": set(),
     "policyd_tokens_refused_total": set(),
     "policyd_requests_failed_total": set(),
+    "policyd_auth_attempts_total": {"outcome"},
 }
 
 
