@@ -93,7 +93,7 @@ def read_credential(config: VaultConfig) -> Credential:
                     config.role_id,
                     secret_id or None,
                     use_token=False,
-                    mount_point=config.login_mount or "approle",
+                    mount_point=config.login_mount.strip("/") or "approle",
                 ),
             )
         case "kubernetes":
@@ -105,7 +105,7 @@ def read_credential(config: VaultConfig) -> Credential:
                     config.kubernetes_role,
                     jwt,
                     use_token=False,
-                    mount_point=config.login_mount or "kubernetes",
+                    mount_point=config.login_mount.strip("/") or "kubernetes",
                 ),
             )
 
