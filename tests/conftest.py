@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import glob
 import os
 import shutil
 import tempfile
@@ -19,6 +20,9 @@ from policyd.store.pool import Connection, close, connect
 
 TEMPLATE = f"policyd_template_{uuid.uuid4().hex[:8]}"
 TEST_DSN = os.environ.get("POLICYD_TEST_DSN", "")
+
+# Thousands of databases come and go: what they were need not be kept.
+SMALL = {"max_wal_size": "256MB", "min_wal_size": "80MB", "wal_level": "minimal", "max_wal_senders": "0"}
 
 # The person's own service and database are none of a test's business.
 for variable in list(os.environ):
@@ -55,7 +59,7 @@ class Postgres:
         """Name of a new database that is as the migrations left it."""
         name = f"policyd_test_{uuid.uuid4().hex[:12]}"
         async with self.administrator() as connection:
-            await connection.execute(f"create database {name} template {TEMPLATE}")
+            await connection.execute(f"create database {name} template {TEMPLATE} strategy file_copy")
         return name
 
     async def drop(self, name: str) -> None:
@@ -66,10 +70,30 @@ class Postgres:
 @pytest.fixture(scope="session")
 def state_directory() -> Iterator[Path]:
     """Directory that the user who runs PostgreSQL can enter, unlike pytest's own."""
-    path = Path(tempfile.mkdtemp(prefix="policyd-test-"))
+    path = Path(tempfile.mkdtemp(prefix="policyd-test-", dir=_in_memory()))
     path.chmod(0o711)
     yield path
     shutil.rmtree(path)
+
+
+def _in_memory() -> str | None:
+    # A clone of the template is 330 files: 40 ms in memory, 340 ms on a disk (ext4).
+    shared = Path("/dev/shm")
+    if not shared.is_dir() or not os.access(shared, os.W_OK):
+        return None
+    found = os.statvfs(shared)
+    is_roomy = found.f_bavail * found.f_frsize >= 2 * 2**30
+    return str(shared) if is_roomy and not found.f_flag & os.ST_NOEXEC else None
+
+
+@pytest.fixture
+def fresh_state(state_directory: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """Path of a state directory of the test's own, which is not there yet."""
+    name: str = request.node.name
+    path = state_directory / name.removeprefix("test_")[:40]
+    yield path
+    for each in state_directory.glob(f"{glob.escape(path.name)}*"):
+        shutil.rmtree(each)
 
 
 @pytest.fixture(scope="session")
@@ -79,7 +103,7 @@ def postgres(state_directory: Path) -> Iterator[Postgres]:
         dsn = TEST_DSN
         if not dsn:
             config = EmbeddedConfig(state=state_directory / "session")
-            dsn = stack.enter_context(embedded.running(config, durable=False)).dsn("postgres")
+            dsn = stack.enter_context(embedded.running(config, durable=False, settings=SMALL)).dsn("postgres")
         server = Postgres(dsn)
         with asyncio.Runner() as runner:
             runner.run(_make_template(server))

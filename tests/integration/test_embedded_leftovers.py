@@ -75,8 +75,8 @@ def another_policyd(config: EmbeddedConfig, *flags: str) -> Iterator[Policyd]:
 
 
 @pytest.fixture
-def state(state_directory: Path, request: pytest.FixtureRequest) -> EmbeddedConfig:
-    return EmbeddedConfig(state=state_directory / request.node.name[5:45])
+def state(fresh_state: Path) -> EmbeddedConfig:
+    return EmbeddedConfig(state=fresh_state)
 
 
 @contextlib.contextmanager

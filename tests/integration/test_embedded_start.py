@@ -27,8 +27,8 @@ async def ask(dsn: str, statement: str) -> object:
 
 
 @pytest.fixture
-def state(state_directory: Path, request: pytest.FixtureRequest) -> EmbeddedConfig:
-    return EmbeddedConfig(state=state_directory / request.node.name[:40])
+def state(fresh_state: Path) -> EmbeddedConfig:
+    return EmbeddedConfig(state=fresh_state)
 
 
 async def test_what_was_written_is_there_after_a_restart(state):
@@ -97,8 +97,8 @@ async def test_not_even_the_account_that_runs_it_gets_in(state):
 
 
 @as_root
-def test_a_state_directory_that_the_account_cannot_reach_is_refused(state_directory):
-    closed = state_directory / "closed"
+def test_a_state_directory_that_the_account_cannot_reach_is_refused(fresh_state):
+    closed = fresh_state
     closed.mkdir(mode=0o700)
     with (
         pytest.raises(EmbeddedUnavailable, match=f"cannot enter {closed}"),
@@ -109,22 +109,22 @@ def test_a_state_directory_that_the_account_cannot_reach_is_refused(state_direct
 
 
 @as_root
-def test_an_account_that_does_not_exist_is_refused(state_directory):
-    config = EmbeddedConfig(state=state_directory / "account", account="nosuchuser")
+def test_an_account_that_does_not_exist_is_refused(fresh_state):
+    config = EmbeddedConfig(state=fresh_state, account="nosuchuser")
     with pytest.raises(EmbeddedUnavailable, match="no user nosuchuser"), embedded.running(config):
         pass
 
 
-def test_modes_of_directories_that_were_there_stay(state_directory):
-    parent = state_directory / "parent"
+def test_modes_of_directories_that_were_there_stay(fresh_state):
+    parent = fresh_state
     parent.mkdir(mode=0o755)
     parent.chmod(0o1775)
     with embedded.running(EmbeddedConfig(state=parent / "state"), durable=False):
         assert stat.S_IMODE(parent.stat().st_mode) == 0o1775
 
 
-async def test_a_path_too_long_for_a_socket_gets_a_short_private_directory(state_directory):
-    state = EmbeddedConfig(state=state_directory / ("long" * 25) / "er")
+async def test_a_path_too_long_for_a_socket_gets_a_short_private_directory(fresh_state):
+    state = EmbeddedConfig(state=fresh_state / ("long" * 25) / "er")
     assert len(str(state.state / "run")) > LONGEST_SOCKET_DIRECTORY
     with embedded.running(state, durable=False) as server:
         assert await ask(server.dsn(), "select 1") == 1

@@ -87,12 +87,6 @@ def up(state: Path) -> Iterator[Up]:
         running.close()
 
 
-@pytest.fixture
-def state(state_directory: Path, request: pytest.FixtureRequest) -> Path:
-    name: str = request.node.name
-    return state_directory / name[5:45]
-
-
 def sql(state: Path, statement: str) -> str:
     return subprocess.run(
         [sys.executable, "-m", "policyd", "sql", "--state", str(state), statement],
@@ -102,20 +96,22 @@ def sql(state: Path, statement: str) -> str:
     ).stdout
 
 
-def test_the_first_run_makes_everything_and_the_second_keeps_it(state):
-    with up(state) as first:
+def test_the_first_run_makes_everything_and_the_second_keeps_it(fresh_state):
+    with up(fresh_state) as first:
         assert "policy: imported the example" in first.page
-        assert (state / "token").stat().st_mode & 0o777 == 0o600
-        sql(state, "delete from policy.listener_domain where domain = 'example.com'")
-        token = (state / "token").read_text()
+        assert (fresh_state / "token").stat().st_mode & 0o777 == 0o600
+        sql(fresh_state, "delete from policy.listener_domain where domain = 'example.com'")
+        token = (fresh_state / "token").read_text()
         assert first.end() == 0
     began = time.monotonic()
-    with up(state) as second:
+    with up(fresh_state) as second:
         assert time.monotonic() - began < 10
         assert "imported" not in second.page
-        assert (state / "token").read_text() == token
+        assert (fresh_state / "token").read_text() == token
         assert (
-            sql(state, "select 1 from policy.listener_domain where domain = 'example.com'").splitlines()[1:]
+            sql(
+                fresh_state, "select 1 from policy.listener_domain where domain = 'example.com'"
+            ).splitlines()[1:]
             == []
         )
         assert second.ask("/queue-settings")[0] == 200
@@ -123,8 +119,8 @@ def test_the_first_run_makes_everything_and_the_second_keeps_it(state):
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the lines that are printed are for curl")
-def test_the_printed_lines_work_as_they_stand(state):
-    with up(state) as running:
+def test_the_printed_lines_work_as_they_stand(fresh_state):
+    with up(fresh_state) as running:
         lines = [line.strip() for line in running.page.splitlines()]
         questions = [line for line in lines if line.startswith("curl ")]
         [change] = [line for line in lines if " sql " in line]
@@ -149,12 +145,12 @@ def _body(response: str) -> object:
     return json.loads(response.replace("\r", "").partition("\n\n")[2])
 
 
-def test_a_change_in_sql_is_answered_by_the_next_lookup_that_knows_of_it(state):
-    with up(state) as running:
+def test_a_change_in_sql_is_answered_by_the_next_lookup_that_knows_of_it(fresh_state):
+    with up(fresh_state) as running:
         assert running.ask("/tenant/new")[0] == 404
-        sql(state, "insert into policy.tenant (name) values ('new')")
+        sql(fresh_state, "insert into policy.tenant (name) values ('new')")
         number, stamp = sql(
-            state, "select number, stamp from policy.revision order by number desc limit 1"
+            fresh_state, "select number, stamp from policy.revision order by number desc limit 1"
         ).split()[2:]
         status, _, body = running.ask("/tenant/new", Policy_Position=f"{number}-{stamp}")
         assert (status, "answer" in json.dumps(body)) == (200, True)
@@ -162,43 +158,42 @@ def test_a_change_in_sql_is_answered_by_the_next_lookup_that_knows_of_it(state):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_the_whole_group_stops_service_and_database_in_order(state_directory, number):
-    state = state_directory / f"signal{number}"
-    with up(state) as running:
+def test_a_signal_to_the_whole_group_stops_service_and_database_in_order(fresh_state, number):
+    with up(fresh_state) as running:
         assert running.end(number) == 0
         assert running.process.stdout is not None
         assert "Traceback" not in running.process.stdout.read()
-    log = (state / "postgresql.log").read_text()
+    log = (fresh_state / "postgresql.log").read_text()
     assert log.rstrip().endswith("database system is shut down")
-    assert not (state / "data" / "postmaster.pid").exists()
+    assert not (fresh_state / "data" / "postmaster.pid").exists()
 
 
-def test_a_second_up_says_that_the_first_is_running(state):
-    with up(state) as running:
+def test_a_second_up_says_that_the_first_is_running(fresh_state):
+    with up(fresh_state) as running:
         second = subprocess.run(
-            [sys.executable, "-m", "policyd", "up", "--state", str(state), *UP],
+            [sys.executable, "-m", "policyd", "up", "--state", str(fresh_state), *UP],
             capture_output=True,
             text=True,
             check=False,
         )
         assert second.returncode == 4
-        assert f"process {running.process.pid} uses {state}" in second.stderr
+        assert f"process {running.process.pid} uses {fresh_state}" in second.stderr
         assert running.ask("/queue-settings")[0] == 200
         running.end()
 
 
-def test_a_killed_up_leaves_nothing_that_stops_the_next(state):
-    with up(state) as running:
+def test_a_killed_up_leaves_nothing_that_stops_the_next(fresh_state):
+    with up(fresh_state) as running:
         running.process.kill()
-    with up(state) as running:
+    with up(fresh_state) as running:
         assert running.ask("/queue-settings")[0] == 200
         running.end()
 
 
-def test_a_killed_database_is_started_again_while_the_service_goes_on(state):
-    with up(state) as running:
+def test_a_killed_database_is_started_again_while_the_service_goes_on(fresh_state):
+    with up(fresh_state) as running:
         assert running.ask("/queue-settings")[0] == 200
-        postmaster = int((state / "data" / "postmaster.pid").read_text().split()[0])
+        postmaster = int((fresh_state / "data" / "postmaster.pid").read_text().split()[0])
         os.kill(postmaster, signal.SIGKILL)
         assert "starting it again" in running.wait_for("starting it again")
         running.wait_for("backend reached")
@@ -206,12 +201,12 @@ def test_a_killed_database_is_started_again_while_the_service_goes_on(state):
         assert running.end() == 0
 
 
-def test_an_address_in_use_is_a_sentence_and_the_database_is_stopped(state):
-    with up(state) as running:
+def test_an_address_in_use_is_a_sentence_and_the_database_is_stopped(fresh_state):
+    with up(fresh_state) as running:
         address = running.lookups.removeprefix("http://")
         second = subprocess.run(
             [
-                *(sys.executable, "-m", "policyd", "up", "--state", f"{state}2"),
+                *(sys.executable, "-m", "policyd", "up", "--state", f"{fresh_state}2"),
                 *("--set", f"lookup.listen={address}", "--set", "admin.listen=127.0.0.1:0"),
             ],
             capture_output=True,
@@ -221,12 +216,12 @@ def test_an_address_in_use_is_a_sentence_and_the_database_is_stopped(state):
         assert second.returncode == 2
         assert f"policyd: cannot listen on {address}" in second.stderr
         assert "Traceback" not in second.stderr
-        assert not (Path(f"{state}2") / "data" / "postmaster.pid").exists()
+        assert not (Path(f"{fresh_state}2") / "data" / "postmaster.pid").exists()
         running.end()
 
 
-def test_a_second_replica_serves_the_same_database(state):
-    with up(state) as running:
+def test_a_second_replica_serves_the_same_database(fresh_state):
+    with up(fresh_state) as running:
         replica = subprocess.Popen(
             [
                 sys.executable,
@@ -234,7 +229,7 @@ def test_a_second_replica_serves_the_same_database(state):
                 "policyd",
                 "serve",
                 "--state",
-                str(state),
+                str(fresh_state),
                 *UP,
                 "--set",
                 "logging.format=json",
@@ -248,7 +243,7 @@ def test_a_second_replica_serves_the_same_database(state):
         next(line for line in lines if line["message"] == "current")
         request = urllib.request.Request(
             f"http://{started['lookup']}/queue-settings",
-            headers={"Authorization": f"Bearer {(state / 'token').read_text().strip()}"},
+            headers={"Authorization": f"Bearer {(fresh_state / 'token').read_text().strip()}"},
         )
         with urllib.request.urlopen(request, timeout=10) as response:
             assert response.status == 200
