@@ -73,7 +73,7 @@ def _text(statements: str | None, script: Path | None) -> str:
 async def _sql(config: Config, statements: list[str], reason: str | None) -> None:
     async with (
         person(config, purpose="sql", reason=reason) as connection,
-        notices_of(connection, _show_notice),
+        notices_of(connection, show_notice),
         in_one_transaction_if_possible(connection, statements),
     ):
         for statement in statements:
@@ -95,5 +95,6 @@ def _show(result: Result) -> None:
         click.echo(result.status)
 
 
-def _show_notice(severity: str, message: str, hint: str | None) -> None:
+def show_notice(severity: str, message: str, hint: str | None) -> None:
+    """Print what the server has to say beside its answers."""
     click.echo(f"{severity}: {message}" + (f"\n  next: {hint}" if hint else ""), err=True)

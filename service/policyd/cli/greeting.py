@@ -20,6 +20,7 @@ def greeting(
     *,
     database: str,
     token: Path,
+    credential: Path | None,
     options: Sequence[str],
 ) -> str:
     """The page; every line of it that begins with curl or policyd works as it stands."""
@@ -33,10 +34,11 @@ def greeting(
         f"  policy    {', '.join(_counts(samples))}",
         f"  database  {database}",
         f"  token     {token}",
+        *([] if credential is None else [f"  password  {credential}"]),
         "",
         "Ask it, in another terminal:",
         "",
-        *(f"  {line}" for line in _questions(lookups, samples, token)),
+        *(f"  {line}" for line in _questions(lookups, samples, token, credential)),
         "",
         "Change a row, and ask again:",
         "",
@@ -61,16 +63,19 @@ def _counts(samples: Samples) -> Iterator[str]:
     yield counted(samples.queues, "queue domain")
 
 
-def _questions(lookups: str, samples: Samples, token: Path) -> Iterator[str]:
+def _questions(lookups: str, samples: Samples, token: Path, credential: Path | None) -> Iterator[str]:
     domain, pool = samples.listener_domain or "example.com", samples.egress_pool or "default"
     queue, tenant = samples.queue or "gmail.com", samples.tenant or "default"
+    curl = f'curl -isS -w "\\n" -H "Authorization: Bearer $(cat {shlex.quote(str(token))})"'
     for path in (
         f"/listener-domain/{quote(domain)}?listener=127.0.0.1:25",
         f"/queue/{quote(queue)}?tenant={quote(tenant)}",
         f"/egress-pool/{quote(pool)}",
         "/queue-settings",
     ):
-        yield f'curl -isS -w "\\n" -H "Authorization: Bearer $(cat {shlex.quote(str(token))})" {shlex.quote(lookups + path)}'
+        yield f"{curl} {shlex.quote(lookups + path)}"
+    if credential is not None:
+        yield f"{curl} -d {shlex.quote(f'@{credential}')} {shlex.quote(lookups + '/smtp-auth')}"
 
 
 def _change(samples: Samples) -> str:

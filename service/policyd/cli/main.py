@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, str] = {
     "explain": "asking.explain",
     "sql": "database.sql",
     "token": "tokens.token",
+    "credential": "credentials.credential",
     "migrate": "database.migrate_command",
     "config": "settings.config",
     "version": "settings.version",

@@ -21,7 +21,7 @@ from policyd.config_loader import Loaded
 from policyd.errors import DatabaseUnavailable
 from policyd.observe.events import CurrencyRegained, Observation, Observer
 from policyd.observe.logs import set_up_logging
-from policyd.operate.first_run import import_example, make_token_file
+from policyd.operate.first_run import import_example, make_examples, make_token_file
 from policyd.shipped import example_root
 from policyd.store import embedded
 from policyd.store.migrate import Migration, check_schema, migrate
@@ -71,7 +71,8 @@ def _database(config: Config) -> Iterator[tuple[Config, embedded.Server | None]]
 
 async def _up(loaded: Loaded, config: Config, server: embedded.Server | None) -> None:
     token = config.embedded.state / "token"
-    samples = await _prepare(config, token)
+    credential = config.embedded.state / "credential.json"
+    samples = await _prepare(config, token, credential)
     options = (
         ["--state", str(config.embedded.state)]
         if "a flag" in loaded.origins.get("embedded.state", "")
@@ -88,7 +89,17 @@ async def _up(loaded: Loaded, config: Config, server: embedded.Server | None) ->
         async with app.running(config, _when_current(current.set)) as addresses:
             # A moment later than the listeners are open, so that the first line that is pasted is not answered 503.
             await current.wait()
-            click.echo(greeting(addresses, config, samples, database=where, token=token, options=options))
+            click.echo(
+                greeting(
+                    addresses,
+                    config,
+                    samples,
+                    database=where,
+                    token=token,
+                    credential=credential if credential.exists() else None,
+                    options=options,
+                )
+            )
             await asyncio.Event().wait()
 
 
@@ -100,8 +111,8 @@ def _when_current(call: Callable[[], None]) -> Observer:
     return observe
 
 
-async def _prepare(config: Config, token: Path) -> Samples:
-    """Schema, example and token, each unless it is there."""
+async def _prepare(config: Config, token: Path, credential: Path) -> Samples:
+    """Schema, example with a credential, and token, each unless it is there."""
     async with person(config, purpose="up") as connection:
         applied: list[Migration] = await migrate(connection)
         if applied:
@@ -109,6 +120,8 @@ async def _prepare(config: Config, token: Path) -> Samples:
         imported = await import_example(connection, example_root())
         if imported is not None:
             _say(f"policy: imported the example in {example_root()}")
+            await make_examples(connection, credential)
+            _say(f"credential: wrote {credential}")
         if await make_token_file(connection, token):
             _say(f"token: wrote {token}")
         return await read_samples(connection)

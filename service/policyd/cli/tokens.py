@@ -44,8 +44,8 @@ def create(
     expires: str | None,
 ) -> None:
     """Make a token and print it, this once."""
-    checked = [_network(each) for each in networks]
-    expires_at = _until(expires)
+    checked = [network(each) for each in networks]
+    expires_at = until(expires)
 
     async def work() -> NewToken:
         async with person(loaded.config, purpose="token") as connection:
@@ -101,14 +101,16 @@ def revoke(loaded: Loaded, name: str) -> None:
     click.echo(f"revoked {name}")
 
 
-def _network(text: str) -> str:
+def network(text: str) -> str:
+    """The network that an option names."""
     try:
         return str(ipaddress.ip_network(text))
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--network") from None
 
 
-def _until(text: str | None) -> datetime | None:
+def until(text: str | None) -> datetime | None:
+    """When a duration that begins now is over."""
     if text is None:
         return None
     try:

@@ -1,20 +1,24 @@
 """What `policyd up` puts into a database that nobody has used: a policy to look at, and a token to ask with."""
 
+import json
 import os
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
 from policyd.errors import PolicyInvalid, Problem
+from policyd.operate.credentials import create_credential
 from policyd.operate.helper_files import read_paths
 from policyd.operate.importing import ImportReport, import_rows
 from policyd.operate.tokens import create_token
 from policyd.store.pool import Connection, translated
-from policyd.store.samples import is_untouched
+from policyd.store.samples import insert_example_webhook, is_untouched
 from policyd.store.tokens import delete_token
 
 TOKEN_NAME = "local"  # noqa: S105 - a name
 TOKEN_NETWORKS: Sequence[str] = ("127.0.0.0/8", "::1/128")
-TOKEN_SCOPES: Sequence[str] = ("lookup", "status", "admin")
+TOKEN_SCOPES: Sequence[str] = ("lookup", "auth", "status", "admin")
+EXAMPLE_CUSTOMER = "acme"
 
 
 async def import_example(connection: Connection, example: Path) -> ImportReport | None:
@@ -27,6 +31,21 @@ async def import_example(connection: Connection, example: Path) -> ImportReport 
     return await import_rows(
         connection, found, dry_run=False, actor="policyd up", reason="first run: the example policy"
     )
+
+
+async def make_examples(connection: Connection, path: Path) -> None:
+    """
+    Add to the example what KumoMTA has no files for: a webhook, and a credential with a password that nobody knows.
+
+    *path* becomes the question that POST /smtp-auth takes, with that password; its owner alone can read it.
+    """
+    password = secrets.token_urlsafe(18)
+    with translated():
+        async with connection.transaction():
+            await insert_example_webhook(connection)
+            await create_credential(connection, EXAMPLE_CUSTOMER, password, tenant=EXAMPLE_CUSTOMER)
+    question = {"username": EXAMPLE_CUSTOMER, "password": password, "peer": "127.0.0.1"}
+    _write(path, json.dumps(question) + "\n")
 
 
 async def make_token_file(connection: Connection, path: Path) -> bool:

@@ -169,12 +169,42 @@ delete from policy.api_token where name = $1 returning name;
 -- Every token without its hash.
 select name, scopes, networks::text[] as networks, domains, expires_at, created_at from policy.api_token order by name;
 
+-- insert_credential --
+-- A new credential, with the hash of its password.
+insert into policy.smtp_credential (username, password_hash, tenant, networks, expires_at)
+values ($1::text, $2::text, $3::text, $4::text[]::cidr[], $5);
+
+-- replace_password --
+-- Another hash for a credential; its old password is worth nothing from now on.
+update policy.smtp_credential set password_hash = $2::text where username = $1::text returning username;
+
+-- enable_credential --
+-- Lets a credential log in, or no longer.
+update policy.smtp_credential set enabled = $2 where username = $1::text returning username;
+
+-- delete_credential --
+-- Ends a credential at once, everywhere.
+delete from policy.smtp_credential where username = $1::text returning username;
+
+-- list_credentials --
+-- Every credential, or a tenant's, without hashes.
+select username::text, tenant::text, networks::text[] as networks, enabled::boolean, expires_at::timestamptz
+  from policy.smtp_credential where $1::text is null or tenant = $1::text order by username;
+
+-- insert_example_webhook --
+-- A webhook to look at; disabled, or records would wait for days for a receiver that is not there.
+insert into policy.webhook (name, url, insecure, tenant, events, headers, secret, enabled)
+values ('example', 'http://127.0.0.1:8086/mail-events', true, null, '{Delivery,Bounce,TransientFailure,Feedback}',
+        '{"X-Environment": "example", "Authorization": {"secret": "example-webhook"}}', 'example-signature', false);
+
 -- is_untouched --
 -- Whether the database holds nothing but what the migrations put there.
 select not exists (select from policy.listener_domain)
    and not exists (select from policy.egress_source where name <> 'unspecified')
    and not exists (select from policy.tenant)
    and not exists (select from policy.queue where domain <> 'default')
+   and not exists (select from policy.webhook)
+   and not exists (select from policy.smtp_credential)
    and not exists (select from policy.api_token);
 
 -- samples --

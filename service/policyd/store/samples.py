@@ -29,6 +29,12 @@ async def read_samples(connection: Connection) -> Samples:
     return Samples(**row)
 
 
+async def insert_example_webhook(connection: Connection) -> None:
+    """Add a webhook that shows what one can say."""
+    with translated():
+        await connection.execute(QUERIES["insert_example_webhook"])
+
+
 async def is_untouched(connection: Connection) -> bool:
     """Whether this database holds nothing but what the migrations put there."""
     with translated():
