@@ -36,7 +36,7 @@ def _report(migration: Migration) -> None:
     click.echo(f"applied {migration.name}")
 
 
-@click.command("sql")
+@click.command("sql", short_help="Run SQL and print what it gives; without statements, psql.")
 @click.argument("statements", required=False)
 @click.option(
     "--file",

@@ -45,7 +45,7 @@ async def _serve(config: Config) -> None:
     await app.serve(config)
 
 
-@click.command("up")
+@click.command("up", short_help="Start everything that is needed on one machine, and serve.")
 @configured
 def up(loaded: Loaded) -> None:
     """
