@@ -51,8 +51,12 @@ comment on function policy.nearest(text, text) is 'The option that was probably 
 
 create function policy.shown(value jsonb) returns text
   language sql immutable parallel safe
-  return case when length(value::text) > 200 then left(value::text, 200) || '…' else value::text end;
-comment on function policy.shown(jsonb) is 'A value for a sentence, cut if long.';
+begin atomic
+  select left(r.text, 200) || case when length(r.text) > 200 then '…' else '' end
+  from regexp_replace(value::text, '[^"[:space:]/@:]*:[^"[:space:]@]*@', '…@', 'g') as r (text);
+end;
+comment on function policy.shown(jsonb) is
+  'A value for a sentence, cut if long, without what stands before an @ like user:password: servers keep sentences in logs.';
 
 create function policy.sentence(object text, field text, value jsonb, format text) returns text
   language plpgsql stable parallel safe set search_path = '' as $$

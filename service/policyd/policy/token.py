@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from policyd.policy.asking import Layer, Resolution, Resolver, ask, overlay
@@ -20,7 +20,7 @@ class Credentials:
     """What an Authorization header claims."""
 
     name: str
-    sha256: str
+    sha256: str = field(repr=False)
 
     @classmethod
     def parse(cls, header: str) -> "Credentials | None":

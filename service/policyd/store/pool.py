@@ -16,7 +16,7 @@ import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
 from policyd.config import DatabaseConfig
-from policyd.errors import Conflict, DatabaseUnavailable, StatementRefused
+from policyd.errors import ConfigError, Conflict, DatabaseUnavailable, StatementRefused
 from policyd.observe.events import BackendAnswered, Observer
 
 if TYPE_CHECKING:
@@ -78,17 +78,20 @@ async def connect(
     }
     if index_only:
         settings |= {"enable_seqscan": "off", "max_parallel_workers_per_gather": "0"}
-    with translated():
-        connection: Connection = await asyncpg.connect(
-            config.dsn or None,
-            password=config.password or None,
-            timeout=config.connect_timeout,
-            # The server's own timeout answers first; this one is for a server that answers nothing.
-            command_timeout=seconds + 1 if seconds else None,
-            server_settings=settings,
-            target_session_attrs=SessionAttribute.read_write,
-        )
-        return connection
+    try:
+        with translated():
+            connection: Connection = await asyncpg.connect(
+                config.dsn or None,
+                password=config.password or None,
+                timeout=config.connect_timeout,
+                # The server's own timeout answers first; this one is for a server that answers nothing.
+                command_timeout=seconds + 1 if seconds else None,
+                server_settings=settings,
+                target_session_attrs=SessionAttribute.read_write,
+            )
+            return connection
+    except ValueError as error:
+        raise _unusable(error) from None
 
 
 async def close(connection: Connection) -> None:
@@ -170,6 +173,17 @@ async def listening(
     finally:
         with contextlib.suppress(DatabaseUnavailable):
             await close(connection)
+
+
+def _unusable(error: ValueError) -> ConfigError:
+    is_asyncpg_s = isinstance(error, asyncpg.ClientConfigurationError)
+    if is_asyncpg_s and not str(error).startswith("invalid DSN"):
+        return ConfigError(f"database.dsn cannot be used: {error}")
+    # Others quote what they took for a scheme, a host or a port, and a password may stand there.
+    return ConfigError(
+        "database.dsn cannot be read",
+        hint="write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, and / @ : in a password as %2F %40 %3A",
+    )
 
 
 def _sentence(error: BaseException) -> str:

@@ -1,10 +1,9 @@
 """Log lines: one for each noteworthy event, with nothing in them that could pass for another line."""
 
 import asyncio
-import io
+import contextlib
 import json
 import logging
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -14,35 +13,30 @@ from hypothesis import strategies as st
 
 from policyd.observe import events, logs
 from policyd.policy.position import Position
+from tests.logged import logged
 
 HERE = Position(105, "3f9a12bc")
 Lines = Callable[[], list[str]]
 
 
 @pytest.fixture
-def log_to(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, Literal["text", "json"]], Lines]]:
-    """Sets up logging as the service does, to a text that is read line by line."""
-    root, ours = logging.getLogger(), logging.getLogger("policyd")
-    before = (root.handlers[:], root.level, ours.level)
+def log_to() -> Iterator[Callable[[str, Literal["text", "json"]], Lines]]:
+    """Sets up logging as the service does, and returns what reads the lines since it was last called."""
+    with contextlib.ExitStack() as stack:
 
-    def set_up(level: str, form: Literal["text", "json"]) -> Lines:
-        written = io.StringIO()
-        monkeypatch.setattr(sys, "stderr", written)
-        logs.set_up_logging(level=level, form=form)
+        def set_up(level: str, form: Literal["text", "json"]) -> Lines:
+            written = stack.enter_context(logged(level, form))
 
-        def lines() -> list[str]:
-            text = written.getvalue()
-            written.seek(0)
-            written.truncate()
-            assert not text or text.endswith("\n")
-            return text.split("\n")[:-1]
+            def lines() -> list[str]:
+                text = written.getvalue()
+                written.seek(0)
+                written.truncate()
+                assert not text or text.endswith("\n")
+                return text.split("\n")[:-1]
 
-        return lines
+            return lines
 
-    yield set_up
-    root.handlers[:] = before[0]
-    root.setLevel(before[1])
-    ours.setLevel(before[2])
+        yield set_up
 
 
 def make_logs(times: Iterator[float] | None = None) -> logs.Logs:
