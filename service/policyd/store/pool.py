@@ -50,8 +50,12 @@ def translated() -> Iterator[None]:
     except _GONE as error:
         raise DatabaseUnavailable(_sentence(error)) from error
     except asyncpg.IntegrityConstraintViolationError as error:
-        message = ": ".join(part for part in (error.message, error.detail) if part)
-        raise Conflict(error.constraint_name or "", message, hint=error.hint) from error
+        # The detail of these two names a key; that of the others quotes the row, and whatever secret was put there.
+        names_a_key = isinstance(error, asyncpg.UniqueViolationError | asyncpg.ForeignKeyViolationError)
+        said = (error.message, error.detail if names_a_key else None)
+        raise Conflict(
+            error.constraint_name or "", ": ".join(part for part in said if part), hint=error.hint
+        ) from error
     except asyncpg.PostgresError as error:
         raise StatementRefused(
             error.message or type(error).__name__,
