@@ -40,7 +40,7 @@ async def test_a_directory_is_imported_and_what_is_left_out_is_said(dsn: str, di
     assert result.exit_code == 0, result.output
     assert "Imported as revision " in result.output
     assert "other.json: left out:" in result.output
-    assert "shaping.toml: this is a file of shaping, which this policyd does not import yet" in result.output
+    assert "shaping_domain" in result.output
     assert "on_missing becomes stock" in result.output
     assert "y.b.com: KumoMTA answers nothing but the default, policyd answers *.b.com" in result.output
     assert "['socks5_proxy_password_s'] = '…'," in result.output

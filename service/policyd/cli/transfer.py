@@ -27,6 +27,11 @@ from policyd.operate.importing import ImportReport, import_rows
     multiple=True,
     help="Call a listener of the files by the name in its meta (policyd_listener).",
 )
+@click.option(
+    "--no-default-files",
+    is_flag=True,
+    help="Nodes do not load KumoMTA's own shaping file: import what these files have in common with it.",
+)
 @click.option("--reason", metavar="TEXT", help="Why, for the history; by default the files' names.")
 @click.option("--all", "everything", is_flag=True, help="Show every note and every row.")
 @configured
@@ -37,11 +42,12 @@ def import_files(
     dry_run: bool,
     node_group: str | None,
     listener_names: Sequence[str],
+    no_default_files: bool,
     reason: str | None,
     everything: bool,
 ) -> None:
     """
-    Import KumoMTA's helper files: listener_domains, sources, queues.
+    Import KumoMTA's helper files: listener_domains, sources, queues, shaping.
 
     A PATH is a TOML file, a JSON file (comments allowed), or a directory of such files, which are taken by name. What a
     file is for is told by its content and name; where that is not enough, say KIND=PATH. Several files of a kind are
@@ -50,7 +56,12 @@ def import_files(
     Everything is imported in one transaction, or nothing, with all that is wrong said at once. Rows that are not in
     the files stay.
     """
-    come_to = read_paths(paths, node_group=node_group, listener_names=_pairs(listener_names))
+    come_to = read_paths(
+        paths,
+        node_group=node_group,
+        listener_names=_pairs(listener_names),
+        packaged_shaping=not no_default_files,
+    )
     why = reason or f"import of {', '.join(paths)}"
 
     async def work() -> ImportReport:

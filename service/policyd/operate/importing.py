@@ -52,7 +52,7 @@ async def import_rows(
         notices_of(connection, hear),
         store.one_change(connection, actor=actor, reason=reason, keep=not dry_run),
     ):
-        await _check(connection, transfer)
+        dangling = await _check(connection, transfer)
         wanted, base_notes = await _without_present_bases(connection, transfer.rows)
         await store.write_rows(connection, _by_table(wanted))
         host_address = [transfer.host_address] if transfer.host_address is not None else []
@@ -66,19 +66,25 @@ async def import_rows(
         revision=changes[0].revision if changes else None,
         tables=_counts(wanted, changes),
         changes=tuple(changes),
-        notes=(*transfer.notes, *base_notes, *host_address),
+        notes=(*transfer.notes, *dangling, *base_notes, *host_address),
         warnings=tuple(warnings),
     )
 
 
-async def _check(connection: Connection, transfer: Transfer) -> None:
-    """Raises `PolicyInvalid` with every problem of every file, in the order of the files."""
+async def _check(connection: Connection, transfer: Transfer) -> list[Note]:
+    """
+    What is named and not there, though nothing depends on it.
+
+    Raises `PolicyInvalid` with every problem of every file, in the order of the files.
+    """
     problems = [*transfer.problems, *await _judged(connection, transfer.checks)]
+    dangling: list[Note] = []
     for table in ("egress_source", "egress_pool", "tenant"):
         made = {row.values["name"] for row in transfer.rows if row.table == table}
         wanted = [each for each in transfer.references if each.table == table and each.name not in made]
         missing = await store.missing_names(connection, table, {each.name for each in wanted})
-        problems += [each.problem() for each in wanted if each.name in missing]
+        problems += [each.problem() for each in wanted if each.name in missing and each.required]
+        dangling += [each.note() for each in wanted if each.name in missing and not each.required]
     if problems:
         files = [*(each.origin.file for each in transfer.rows), *(each.origin.file for each in problems)]
         order = {file: place for place, file in enumerate(dict.fromkeys(files))}
@@ -88,6 +94,7 @@ async def _check(connection: Connection, transfer: Transfer) -> None:
             [PlacedProblem(where=str(each.origin), sentence=each.sentence) for each in in_order],
             hint="correct the files and import them again: nothing was imported",
         )
+    return dangling
 
 
 async def _judged(connection: Connection, checks: Sequence[Checked]) -> list[Problem]:

@@ -29,6 +29,7 @@ _SOURCE = (
     "suspend_when_proxy_unhealthy",
 )
 _QUEUE = ("egress_pool", "routing_domain", "options")
+_RULE = ("regex", "action", "threshold", "duration", "match_internal")
 _SETTINGS = (
     "scheduling_header",
     "tenant_header",
@@ -113,6 +114,51 @@ TABLES = (  # a table comes after those that its foreign keys point at
         name="listener_domain",
         key=("listener", "domain"),
         columns=("relay_to", "relay_from", "relay_from_authz", "log_oob", "log_arf"),
+    ),
+    Table(
+        name="shaping_provider",
+        key=("name",),
+        columns=(
+            "position",
+            "replace_base",
+            "provider_connection_limit",
+            "provider_max_message_rate",
+            "options",
+        ),
+    ),
+    Table(
+        name="shaping_provider_match",
+        key=("provider", "rule", "value"),
+        part_of=("shaping_provider", ("provider",)),
+    ),
+    Table(
+        name="shaping_provider_source",
+        key=("provider", "source"),
+        columns=("provider_source_selection_rate", "options"),
+        part_of=("shaping_provider", ("provider",)),
+    ),
+    Table(
+        name="shaping_provider_automation",
+        key=("provider", "position"),
+        columns=_RULE,
+        part_of=("shaping_provider", ("provider",)),
+    ),
+    Table(
+        name="shaping_domain",
+        key=("domain",),
+        columns=("position", "mx_rollup", "replace_base", "options"),
+    ),
+    Table(
+        name="shaping_domain_source",
+        key=("domain", "source"),
+        columns=("options",),
+        part_of=("shaping_domain", ("domain",)),
+    ),
+    Table(
+        name="shaping_domain_automation",
+        key=("domain", "position"),
+        columns=_RULE,
+        part_of=("shaping_domain", ("domain",)),
     ),
 )
 

@@ -62,6 +62,8 @@ class Reference:
     table: Literal["egress_source", "egress_pool", "tenant"]
     name: str
     origin: Origin
+    required: bool = True
+    """Whether nothing is imported without it; else it is only to be noted."""
 
     def problem(self) -> "Problem":
         """What is to be said when there is no such row."""
@@ -70,6 +72,11 @@ class Reference:
             origin=self.origin,
             sentence=f"{kind} '{self.name}' is defined neither in the files nor in the database",
         )
+
+    def note(self) -> "Note":
+        """The same of a name without which the rest makes sense."""
+        sentence = f"there is no {self.table.replace('_', ' ')} '{self.name}': as long as there is none, this has no effect"
+        return Note(topic="surprise", origin=self.origin, sentence=sentence)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

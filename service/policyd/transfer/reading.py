@@ -8,9 +8,10 @@ from policyd.transfer.findings import Checked, Finding, HostAddress, Note, Probl
 from policyd.transfer.listener_domains import read_listener_domains
 from policyd.transfer.names import node_group_problem
 from policyd.transfer.queues import read_queues
+from policyd.transfer.shaping import read_shaping
 from policyd.transfer.sources import read_sources
 
-_NOT_YET: tuple[HelperKind, ...] = ("dkim", "shaping")
+_NOT_YET: tuple[HelperKind, ...] = ("dkim",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,14 +37,22 @@ def transfer(
     *,
     node_group: str | None = None,
     listener_names: Mapping[str, str] | None = None,
+    packaged_shaping: bool = True,
 ) -> Transfer:
-    """The files as rows, merged in the order given; *listener_names* maps `ip:port` to names of the operator's own."""
+    """
+    The files as rows, merged in the order given; *listener_names* maps `ip:port` to names of the operator's own.
+
+    With *packaged_shaping*, nodes load KumoMTA's own shaping file too, so that its rules are left out.
+    """
     order = {file.name: number for number, file in enumerate(files)}
-    return _sorted(_findings(files, node_group, listener_names or {}), order)
+    return _sorted(_findings(files, node_group, listener_names or {}, packaged_shaping), order)
 
 
 def _findings(
-    files: Sequence[HelperFile], node_group: str | None, listener_names: Mapping[str, str]
+    files: Sequence[HelperFile],
+    node_group: str | None,
+    listener_names: Mapping[str, str],
+    packaged_shaping: bool,  # noqa: FBT001
 ) -> Iterator[Finding]:
     if node_group is not None:
         yield from node_group_problem(node_group)
@@ -62,6 +71,7 @@ def _findings(
     yield from read_sources(of_kind.get("sources", []), node_group)
     yield from read_queues(of_kind.get("queues", []))
     yield from read_listener_domains(of_kind.get("listener_domains", []), listener_names)
+    yield from read_shaping(of_kind.get("shaping", []), packaged=packaged_shaping)
 
 
 def _sorted(findings: Iterable[Finding], order: Mapping[str, int]) -> Transfer:

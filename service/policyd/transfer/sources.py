@@ -1,7 +1,6 @@
 """KumoMTA's files of egress sources and pools as rows, merged as `policy-extras/sources.lua` merges them."""
 
-import re
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from policyd.transfer.files import HelperFile, nearest
@@ -15,9 +14,9 @@ from policyd.transfer.findings import (
     Problem,
     Reference,
     Row,
-    Secret,
 )
 from policyd.transfer.names import name_problem
+from policyd.transfer.secrets import take_secret
 
 HOST_ADDRESS = "unspecified"  # KumoMTA answers this source and this pool itself
 HOLD_POOL = "policyd-hold"
@@ -157,7 +156,7 @@ def _source_rows(
         record: dict[str, Json] = {"name": name}
         for option, item in fields.items():
             if option in SECRET_FIELDS:
-                yield from _secret(option, name, item, record, secret_names)
+                yield from take_secret(option, name, item, record, secret_names)
             elif option != "name":
                 record[option] = item.value
             if option == "ttl":
@@ -167,33 +166,6 @@ def _source_rows(
         yield Checked(object="egress_source", record=record, origin=origin, origins=origins)
         values = {"name": name, **{column: record[column] for column in SOURCE_COLUMNS if column in record}}
         yield from _for_group("egress_source", values, origin, node_group)
-
-
-def _secret(
-    option: str, source: str, item: Field, record: dict[str, Json], secret_names: set[str]
-) -> Iterator[Problem | Secret]:
-    """Puts the name of the secret into the record; the secret goes no further than this."""
-    match item.value:
-        case {"secret": str(), **rest} if not rest:
-            record[option] = item.value
-            return
-        case (
-            str() | {"key_data": _} | {"vault_mount": _, "vault_path": _} | {"event_name": _, "event_args": _}
-        ):
-            pass
-        case _:
-            yield Problem(origin=item.origin, sentence="is no KeySource (KumoMTA's reference, 'keysource')")
-    name = _unique_name(f"{option}_{re.sub('[^A-Za-z0-9]+', '_', source).strip('_')}", secret_names)
-    secret_names.add(name)
-    record[option] = {"secret": name}
-    yield Secret(name=name, origin=item.origin)
-
-
-def _unique_name(wanted: str, taken: Collection[str]) -> str:
-    candidates = (
-        f"{wanted[:56]}{'' if number == 1 else f'_{number}'}" for number in range(1, len(taken) + 2)
-    )
-    return next(name for name in candidates if name not in taken)
 
 
 def _pool_rows(

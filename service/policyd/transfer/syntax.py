@@ -120,11 +120,16 @@ def _with_implied(written: Iterator[tuple[Path, int]]) -> dict[Path, int]:
 
 def _toml_lines(text: str) -> Iterator[tuple[Path, int]]:
     section: Path = ()
+    items: dict[Path, int] = {}
     inside_fence = False
     for number, line in enumerate(text.splitlines(), start=1):
         if not inside_fence and (found := _TOML_LINE.match(line)):
             path = _toml_key(found["key"])
-            if found["header"]:
+            if found["header"] == "[[":
+                items[path] = items.get(path, 0) + 1
+                section = (*path, str(items[path]))  # the first one is 1, as people count
+                yield section, number
+            elif found["header"]:
                 section = path
                 yield section, number
             else:

@@ -65,7 +65,7 @@ def test_kinds_may_be_named_by_their_helper() -> None:
     ]
 
 
-@pytest.mark.parametrize("kind", ["dkim", "shaping"])
+@pytest.mark.parametrize("kind", ["dkim"])
 def test_files_that_are_not_imported_yet_are_said_to_be_left_out(kind: HelperKind) -> None:
     found = transfer([read_helper_file("x.toml", "[base]\nselector = 's1'", kind)])
     assert not found.rows
