@@ -173,6 +173,7 @@ def _create(stack: AsyncExitStack, config: Config, *observers: Observer) -> _Ser
         read=answering.read,
         metrics=metrics.render,
         observe=observe,
+        max_stale=config.cache.max_stale,
     )
     return _Service(feed=feed, batch=batch, listener=listener, admin=admin, observe=observe)
 

@@ -31,6 +31,7 @@ class Admin:
     read: Callable[[Target], Lookup]
     metrics: Callable[[], bytes]
     observe: Observer
+    max_stale: float
 
     async def livez(self, request: web.Request) -> web.StreamResponse:
         """200 while the process turns."""
@@ -39,7 +40,7 @@ class Admin:
 
     async def readyz(self, request: web.Request) -> web.StreamResponse:
         """200 while this replica can answer anything, stale or not: an outage of PostgreSQL must not pull all replicas."""
-        ready = self.feed.known is not None and not self.feed.is_stopping
+        ready = self.feed.age <= self.max_stale and not self.feed.is_stopping
         body: dict[str, object] = {"ready": ready}
         if "verbose" in request.query:
             await self._admit(request)
