@@ -64,7 +64,7 @@ async def test_what_is_no_http_is_told_so_without_being_quoted(
         ("GET /./queue-settings", 404, "no-route", None),
         ("GET /queue-settings/", 404, "no-route", None),
         ("GET /QUEUE/a", 404, "no-route", None),
-        ("GET /dkim/example.com", 404, "no-route", None),
+        ("GET /nowhere/example.com", 404, "no-route", None),
         ("GET /queue/%", 400, "bad-request", None),
         ("GET /queue/%4", 400, "bad-request", None),
         ("GET /queue/%zz", 400, "bad-request", None),
