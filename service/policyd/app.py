@@ -22,6 +22,7 @@ from policyd.api.admin import Admin, create_admin
 from policyd.api.answering import Answering
 from policyd.api.authenticating import Authenticating
 from policyd.api.bearers import Bearers
+from policyd.api.key_answers import KeyAnswers
 from policyd.api.lookup_listener import LookupListener
 from policyd.api.routes import Router
 from policyd.api.server import Server
@@ -29,19 +30,24 @@ from policyd.api.table import create_routes
 from policyd.api.tls import rereading, server_context
 from policyd.config import Config, LookupConfig
 from policyd.errors import ConfigError
+from policyd.keys import Keys
 from policyd.live.answers import AnswerCache
 from policyd.live.batch import Batch
 from policyd.live.failures import FailureLimits
 from policyd.live.feed import Feed
 from policyd.live.history import Archive, History
+from policyd.live.keyring import Backends, Keyring
 from policyd.live.logins import Logins
 from policyd.live.lookups import Lookups
 from policyd.live.password_checks import PasswordChecks
+from policyd.live.rechecking import Recheck
+from policyd.live.sighting import Sighting
 from policyd.live.tally import BOUNDS, Tally
 from policyd.observe.events import Observer, ServiceStarted, ServiceStopping
 from policyd.observe.logs import Logs, tee
 from policyd.observe.metrics import Metrics, State
 from policyd.passwords import is_password
+from policyd.policy.dkim import DKIM_KEY
 from policyd.policy.kinds import KINDS
 from policyd.store.database import BATCH_STATEMENTS, BULK, Database
 from policyd.units import Address
@@ -65,6 +71,8 @@ class _Service:
 
     feed: Feed
     batch: Batch
+    keys: Keys
+    recheck: Recheck
     listener: LookupListener
     admin: Admin
     observe: Observer
@@ -83,7 +91,14 @@ async def running(config: Config, *observers: Observer) -> AsyncIterator[Address
     refuse_open_listeners(config.lookup)
     async with AsyncExitStack() as stack:
         service = _create(stack, config, *observers)
-        await stack.enter_async_context(_background(service.feed.run(), service.batch.run()))
+        await stack.enter_async_context(
+            _background(
+                service.feed.run(),
+                service.batch.run(),
+                service.keys.run(),
+                service.recheck.run(config.keys),
+            )
+        )
         addresses = Addresses(
             admin=await _open(
                 stack,
@@ -117,7 +132,7 @@ def refuse_open_listeners(config: LookupConfig) -> None:
 
 
 def _create(stack: AsyncExitStack, config: Config, *observers: Observer) -> _Service:
-    tallies = {kind.name: Tally() for kind in KINDS}
+    tallies = {kind.name: Tally() for kind in (*KINDS, DKIM_KEY)}
     cache = AnswerCache(most_bytes=config.cache.bytes, none_share=config.cache.none_share)
     metrics = Metrics(
         version=__version__,
@@ -131,7 +146,18 @@ def _create(stack: AsyncExitStack, config: Config, *observers: Observer) -> _Ser
     stack.push_async_callback(database.close)
     feed = Feed(database.log, config.feed, observe)
     batch = Batch(database.read_documents, workers=BATCH_STATEMENTS, most_waiting=config.lookup.max_pending)
-    lookups = Lookups(KINDS, tallies=tallies, cache=cache, batch=batch, feed=feed, config=config)
+    keys = Keys(config.keys, config.vault, observe)
+    stack.push_async_callback(keys.close)
+    keyring, recheck = _keyring(keys, database, config, observe)
+    lookups = Lookups(
+        (*KINDS, DKIM_KEY),
+        tallies=tallies,
+        cache=cache,
+        batch=Sighting(batch=batch, keyring=keyring),
+        feed=feed,
+        config=config,
+        doubt=recheck.doubt,
+    )
     bearers = Bearers(lookups, feed, config)
     answering = Answering(
         lookups=lookups,
@@ -160,6 +186,7 @@ def _create(stack: AsyncExitStack, config: Config, *observers: Observer) -> _Ser
                     logins=_logins(stack, lookups, feed, config, observe),
                     body_deadline=config.lookup.body_deadline,
                 ),
+                KeyAnswers(lookups=lookups, keyring=keyring, observe=observe),
                 version=__version__,
             )
         ),
@@ -175,7 +202,15 @@ def _create(stack: AsyncExitStack, config: Config, *observers: Observer) -> _Ser
         observe=observe,
         max_stale=config.cache.max_stale,
     )
-    return _Service(feed=feed, batch=batch, listener=listener, admin=admin, observe=observe)
+    return _Service(
+        feed=feed,
+        batch=batch,
+        keys=keys,
+        recheck=recheck,
+        listener=listener,
+        admin=admin,
+        observe=observe,
+    )
 
 
 def _logins(stack: AsyncExitStack, lookups: Lookups, feed: Feed, config: Config, observe: Observer) -> Logins:
@@ -183,6 +218,16 @@ def _logins(stack: AsyncExitStack, lookups: Lookups, feed: Feed, config: Config,
     stack.callback(checks.close)
     limits = FailureLimits(most=config.auth.failures, within=config.auth.failures_within)
     return Logins(lookups, feed, checks=checks, limits=limits, config=config, observe=observe)
+
+
+def _keyring(keys: Keys, database: Database, config: Config, observe: Observer) -> tuple[Keyring, Recheck]:
+    backends = Backends(read=keys.read, note=database.note_dkim_key, known=database.known_dkim_key)
+    # A plan that waits for a key is to say so, and not that PostgreSQL is slow.
+    keyring = Keyring(backends, config.dkim, deadline=0.9 * config.lookup.deadline, observe=observe)
+    recheck = Recheck(
+        keyring, count=database.count_dkim_keys, page=database.seen_dkim_keys, config=config.dkim
+    )
+    return keyring, recheck
 
 
 def _state(feed: Feed, cache: AnswerCache) -> State:

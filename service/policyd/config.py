@@ -157,6 +157,17 @@ class AuthConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DkimConfig:
+    """
+    Private keys. Each that is known is looked at again within *recheck*, to notice one that was replaced outside policyd;
+    *cached_keys* is how many stay in memory.
+    """
+
+    recheck: Seconds = _between(1, 7 * 86_400, 600.0)
+    cached_keys: int = _between(1, 1_000_000, 10_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoggingConfig:
     """What is written to standard error."""
 
@@ -187,6 +198,7 @@ class Config:
         default_factory=lambda: MappingProxyType({"default": KeyRootConfig()})
     )
     vault: VaultConfig = VaultConfig()
+    dkim: DkimConfig = DkimConfig()
     auth: AuthConfig = AuthConfig()
     logging: LoggingConfig = LoggingConfig()
     client: ClientConfig = ClientConfig()

@@ -13,6 +13,7 @@ Everything that policyd raises on purpose.
     ├── Overloaded(what)            more is asked for than can be done in time
     ├── TooManyFailures             logins failed so often that the next ones are not looked at
     ├── KeyInvalid(key, problem)    a private key that cannot be used; asking again does not help
+    ├── KeyGone(key)                the very key that was asked for is not where it was
     ├── BackendUnavailable(backend) nobody answered; asking again later may help
     │   ├── DatabaseUnavailable
     │   │   └── NotCaughtUp         the change log could not be read in time
@@ -156,6 +157,19 @@ class KeyInvalid(PolicydError):
 
     def __str__(self) -> str:
         return f"private key {self.key} {self.problem}" if self.key else f"the private key {self.problem}"
+
+
+class KeyGone(PolicydError):
+    """The very private key that was asked for is not where it was; *key* says where that is."""
+
+    hint = "ask /dkim/{domain} again: it says which key is there now"
+
+    def __init__(self, *, key: str) -> None:
+        super().__init__()
+        self.key = key
+
+    def __str__(self) -> str:
+        return f"the private key with this key_id is not, or no longer, {self.key}"
 
 
 class BackendUnavailable(PolicydError):

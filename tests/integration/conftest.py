@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -11,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from policyd.app import running
-from policyd.config import AdminConfig, Config, DatabaseConfig, FeedConfig, LookupConfig
+from policyd.config import AdminConfig, Config, DatabaseConfig, FeedConfig, KeyRootConfig, LookupConfig
 from policyd.observe.events import Observation
 from policyd.policy.token import SCOPES, hash_secret
 from policyd.store.pool import Connection
@@ -19,6 +20,8 @@ from policyd.units import Address, Seconds
 from tests.conftest import Postgres, connection_to
 
 TOKEN = "test.0123456789abcdefghij"
+NO_KEYS = Path(__file__).parent
+"""A directory in which there are none."""
 ANY_PORT = Address("127.0.0.1", 0)
 
 
@@ -68,14 +71,15 @@ class Service:
         assert status == 200, body
 
 
-def make_config(dsn: str, **feed: float) -> Config:
-    """A configuration for tests: ports of the system's choice, and a feed with the given settings."""
+def make_config(dsn: str, *, keys: Path = NO_KEYS, **feed: float) -> Config:
+    """A configuration for tests: ports of the system's choice, private keys in *keys*, a feed with the given settings."""
     settings: dict[str, Any] = {name: Seconds(value) for name, value in feed.items()}
     return Config(
         database=DatabaseConfig(dsn=dsn),
         lookup=LookupConfig(listen=ANY_PORT),
         admin=AdminConfig(listen=ANY_PORT),
         feed=replace(FeedConfig(), **settings),
+        keys={"default": KeyRootConfig(dir=keys)},
     )
 
 
@@ -102,9 +106,7 @@ async def head(db: Connection) -> str:
     return f"{row['number']}-{row['stamp']}"
 
 
-async def make_token(
-    db: Connection, token: str = TOKEN, scopes: tuple[str, ...] = SCOPES
-) -> None:
+async def make_token(db: Connection, token: str = TOKEN, scopes: tuple[str, ...] = SCOPES) -> None:
     name, secret = token.split(".")
     await db.execute(
         "insert into policy.api_token (name, sha256, scopes) values ($1, $2, $3)",

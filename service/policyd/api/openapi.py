@@ -9,6 +9,16 @@ from policyd.api.routes import Asks, Route
 _TAG = {"type": "string", "examples": ["listener_domain/*/example.com"]}
 NODE_NAME = {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"}
 POSITION = {"type": "string", "pattern": "^(0|[1-9][0-9]{0,17})-[0-9a-f]{8}$", "examples": ["105-3f9a12bc"]}
+KEY_ID = {
+    "type": "string",
+    "pattern": "^[0-9a-f]{64}$",
+    "description": "SHA-256 of the public key: openssl pkey -pubout -outform DER | sha256sum",
+}
+LABELS = {
+    "type": "string",
+    "pattern": r"^[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*$",
+    "maxLength": 253,
+}
 _NO_NUL = r"^[^\x00]*$"
 _ENVELOPE: dict[str, Any] = {
     "type": "object",
@@ -84,6 +94,22 @@ _SCHEMAS: dict[str, Any] = {
             },
             "floors": {"type": "object", "additionalProperties": {"type": "integer"}},
             "reset": {"type": "boolean"},
+        },
+    },
+    "PrivateKey": {
+        "type": "object",
+        "required": ["tags"],
+        "properties": {
+            "tags": {"type": "array", "items": _TAG},
+            "answer": {
+                "type": "object",
+                "required": ["key", "key_id", "algorithm"],
+                "properties": {
+                    "key": {"type": "string", "description": "PKCS#8 as PEM"},
+                    "key_id": KEY_ID,
+                    "algorithm": {"enum": ["sha256", "ed25519"]},
+                },
+            },
         },
     },
     "Login": {
@@ -225,6 +251,8 @@ def _answer(route: Route, status: int) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": _TITLES[status]}
     if status not in (204, 304) and route.answer_schema is not None:
         answer["content"] = _content(route.answer_schema, _media_type(route))
+        if route.also_as is not None and status == 200:
+            answer["content"][route.also_as] = {"schema": {"type": "string"}}
     if route.answers_policy:
         answer["headers"] = _STALE | (_ENTITY_TAG if _is_file(route) else {})
     return answer

@@ -9,6 +9,8 @@ from aiohttp import web
 from policyd.errors import (
     BackendUnavailable,
     Forbidden,
+    KeyGone,
+    KeyInvalid,
     LookupInvalid,
     OtherHistory,
     Overloaded,
@@ -82,6 +84,14 @@ PROBLEMS: tuple[tuple[type[PolicydError], ProblemType], ...] = (
     (
         Overloaded,
         ProblemType(status=503, slug="overloaded", title="More is asked for than can be done", retry_after=1),
+    ),
+    (
+        KeyGone,
+        ProblemType(status=503, slug="key-gone", title="This very private key is not there", retry_after=1),
+    ),
+    (
+        KeyInvalid,
+        ProblemType(status=503, slug="key-unusable", title="The private key cannot be used", retry_after=10),
     ),
     (
         BackendUnavailable,

@@ -41,6 +41,8 @@ class Route:
     query: tuple[Asks, ...] = ()
     request_schema: str | None = None
     answer_schema: str | None = None
+    also_as: str | None = None
+    """Another media type in which what was found can be had."""
     answers: tuple[int, ...] = field(default=(200,))
 
     @property

@@ -6,16 +6,42 @@ from aiohttp import web
 from policyd.api.answering import LONGEST_WAIT, Answering
 from policyd.api.asked import Asked
 from policyd.api.authenticating import Authenticating
-from policyd.api.openapi import NODE_NAME, POSITION, openapi
+from policyd.api.key_answers import PEM, KeyAnswers
+from policyd.api.openapi import KEY_ID, LABELS, NODE_NAME, POSITION, openapi
 from policyd.api.routes import Asks, Route
 from policyd.policy.kinds import DOCUMENT_KINDS
 from policyd.policy.lookup import Kind, Parameter
 
 
-def create_routes(answering: Answering, authenticating: Authenticating, *, version: str) -> tuple[Route, ...]:
+def create_routes(
+    answering: Answering, authenticating: Authenticating, keys: KeyAnswers, *, version: str
+) -> tuple[Route, ...]:
     """Every route, with the OpenAPI document of all of them as the last one."""
     routes = (
         *(_lookup(kind, answering) for kind in answering.kinds.values()),
+        Route(
+            method="GET",
+            template="/dkim/{domain}/{selector}",
+            scope="dkim",
+            summary="The private key of a signature, if the token is good for the domain",
+            answer=keys.key,
+            answers_policy=True,
+            carries_secret=True,
+            path=(
+                Asks(name="domain", meaning="the d= of the signature, as A-labels", schema=LABELS),
+                Asks(name="selector", meaning="the s= of the signature", schema=LABELS),
+            ),
+            query=(
+                Asks(
+                    name="key_id",
+                    meaning="the key_id of the signing plan: no other key is answered",
+                    schema=KEY_ID,
+                ),
+            ),
+            answer_schema="PrivateKey",
+            also_as=PEM,
+            answers=(200, 404),
+        ),
         Route(
             method="POST",
             template="/batch",

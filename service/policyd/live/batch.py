@@ -7,7 +7,7 @@ workers that take everything that is waiting do not, and read each document once
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from policyd.errors import BackendUnavailable, Overloaded
 from policyd.policy.position import Position
@@ -17,6 +17,13 @@ Read: TypeAlias = Callable[[Iterable[str]], Awaitable[tuple[Position, Documents]
 """Reads documents in one statement; raises BackendUnavailable."""
 
 MOST_TAGS = 2_000
+
+
+class Fetches(Protocol):
+    """Where documents are fetched."""
+
+    async def fetch(self, tags: Sequence[str]) -> tuple[Position, Documents]:
+        """The documents that exist among *tags* (perhaps with others) and their snapshot's position."""
 
 
 class Batch:

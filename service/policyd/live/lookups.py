@@ -7,14 +7,14 @@ and matched it; so nobody is ever told something from a history that this replic
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from policyd.config import Config
 from policyd.errors import DatabaseUnavailable, Overloaded, PolicydError
 from policyd.live.answers import Answer, AnswerCache, render
-from policyd.live.batch import Batch
+from policyd.live.batch import Fetches
 from policyd.live.feed import Feed
 from policyd.live.tally import Tally
 from policyd.policy.asking import Resolver
@@ -46,10 +46,12 @@ class Lookups:
         *,
         tallies: Mapping[str, Tally],
         cache: AnswerCache,
-        batch: Batch,
+        batch: Fetches,
         feed: Feed,
         config: Config,
+        doubt: Callable[[Iterable[str]], None] = lambda _: None,
     ) -> None:
+        self._doubt = doubt
         self._kinds = {kind.name: kind for kind in kinds}
         self._cache = cache
         self._batch = batch
@@ -186,6 +188,8 @@ class Lookups:
     async def _read(self, lookup: Lookup) -> Served:
         kind = self._kinds[lookup.kind]
         resolved = await self.resolve(lambda: kind.resolve(lookup, time.time()))
+        if resolved.resolution.doubted:
+            self._doubt(resolved.resolution.doubted)
         answer = render(resolved, kind.file)
         self._cache.put(lookup.path, answer)
         return Served(

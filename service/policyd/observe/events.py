@@ -136,6 +136,39 @@ class NodeReported:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeySent:
+    """A private key was handed to the bearer of a token; *found* is `memory`, `read`, or `stale`."""
+
+    token: str | None
+    limited: bool
+    """Whether the token is good for some domains only."""
+    domain: str
+    selector: str
+    key_id: str
+    found: str
+    peer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyChanged:
+    """Another private key is at a place than before: all replicas and nodes hear of it as one change."""
+
+    root: str
+    name: str
+    before: str
+    key_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyUnusable:
+    """A private key that rows need is not there, or cannot be used. What is known of it goes on being answered."""
+
+    root: str
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestFailed:
     """A request ended in an error of ours; *request_id* is what its caller was told."""
 
@@ -188,6 +221,9 @@ Observation: TypeAlias = (
     | AuthAttempted
     | AuthLimited
     | NodeReported
+    | KeySent
+    | KeyChanged
+    | KeyUnusable
     | RequestFailed
     | CertificateRead
     | CertificateRefused

@@ -20,6 +20,9 @@ from policyd.observe.events import (
     CurrencyLost,
     CurrencyRegained,
     HistoryReplaced,
+    KeyChanged,
+    KeySent,
+    KeyUnusable,
     Observation,
     Observer,
     RequestFailed,
@@ -46,6 +49,9 @@ _LEVELS: dict[type[Any], tuple[int, str]] = {
     CurrencyRegained: (logging.INFO, "current"),
     TokenRefused: (logging.WARNING, "token refused"),
     AuthLimited: (logging.WARNING, "too many failed logins; more are told to come later"),
+    KeySent: (logging.INFO, "private key sent"),
+    KeyChanged: (logging.WARNING, "a private key was replaced where it is kept"),
+    KeyUnusable: (logging.ERROR, "a private key cannot be used"),
     RequestFailed: (logging.ERROR, "request failed"),
     CertificateRead: (logging.INFO, "certificate read again"),
     CertificateRefused: (logging.ERROR, "certificate not replaced; the old one stays"),
@@ -80,9 +86,11 @@ class Logs:
         self._logger.log(level, message, extra={"values": values})
 
     def _repeats(self, observation: Observation) -> int | None:
-        if not isinstance(observation, AuthLimited | BackendLost | BackendFailed | TokenRefused):
+        if not isinstance(
+            observation, AuthLimited | BackendLost | BackendFailed | KeyUnusable | TokenRefused
+        ):
             return 0
-        key = (type(observation), getattr(observation, "backend", ""), getattr(observation, "reason", ""))
+        key = (type(observation), *(getattr(observation, each, "") for each in ("backend", "name", "reason")))
         now = self._clock()
         since, left_out = self._written.get(key, (float("-inf"), 0))
         if now - since < _REPEAT_AFTER:

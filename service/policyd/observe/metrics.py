@@ -21,6 +21,9 @@ from policyd.observe.events import (
     BackendReached,
     ChangesRead,
     HistoryReplaced,
+    KeyChanged,
+    KeySent,
+    KeyUnusable,
     NodeReported,
     Observation,
     RequestFailed,
@@ -104,6 +107,19 @@ class Metrics:
         )
         for outcome in get_args(AuthOutcome):
             self._logins.labels(outcome)
+        self._keys_sent = Counter(
+            "policyd_private_keys_sent_total",
+            "Private keys handed out, by what the token is good for and where the key was found",
+            ["token", "found"],
+            registry=self._registry,
+        )
+        self._keys_changed = self._counter(
+            "policyd_private_keys_changed_total", "Private keys that were replaced where they are kept"
+        )
+        self._keys_unusable = self._counter(
+            "policyd_private_keys_unusable_total",
+            "Times that a private key was not there or could not be used",
+        )
         self._token_expiry: Gauge | None = None
 
     def __call__(self, observation: Observation) -> None:
@@ -128,6 +144,13 @@ class Metrics:
                 self._nodes.forget()
             case AuthAttempted():
                 self._logins.labels(observation.outcome).inc()
+            case KeySent(token=token, limited=limited, found=found):
+                good_for = "none needed" if token is None else "some domains" if limited else "any domain"
+                self._keys_sent.labels(good_for, found).inc()
+            case KeyChanged():
+                self._keys_changed.inc()
+            case KeyUnusable():
+                self._keys_unusable.inc()
             case TokenRefused():
                 self._refused.inc()
             case RequestFailed():

@@ -71,6 +71,8 @@ class Resolution:
     layers: tuple[Layer, ...]
     valid_until: float | None = None
     brings: tuple[Part, ...] = field(default=())
+    doubted: tuple[str, ...] = ()
+    """Documents of things seen outside the database that the answer could not use: worth looking at again."""
 
 
 Resolver: TypeAlias = Generator[Ask, Seen, Resolution]

@@ -1,5 +1,6 @@
 """Every kind of lookup that there is: the one list that routes, metrics and documentation are made from."""
 
+from policyd.policy.dkim import DKIM
 from policyd.policy.egress import EGRESS_POOL, EGRESS_SOURCE
 from policyd.policy.listener_domain import LISTENER_DOMAIN
 from policyd.policy.lookup import Kind
@@ -15,6 +16,7 @@ KINDS: tuple[Kind, ...] = (
     TENANT,
     QUEUE_SETTINGS,
     QUEUE,
+    DKIM,
     SHAPING_JSON,
     SHAPING_TOML,
     WEBHOOKS,
@@ -27,6 +29,9 @@ DOCUMENT_KINDS = (
     "tenant",
     "queue_settings",
     "queue",
+    "dkim_settings",
+    "dkim_domain",
+    "dkim_signature",
     "shaping",
     "webhook",
 )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from policyd.policy.asking import Layer, Resolution, Resolver, ask, overlay
+from policyd.policy.names import domain_chain
 from policyd.policy.tags import tag
 
 SCOPES = ("lookup", "dkim", "auth", "status", "admin")
@@ -39,6 +40,8 @@ class Grant:
     scopes: frozenset[str]
     networks: tuple[Network, ...] | None
     expires_at: float | None
+    domains: frozenset[str] | None = None
+    """Whose private keys it may read: domains, and `*.parent` for all below one; None: everybody's."""
 
     def admits_peer(self, address: str) -> bool:
         """Whether the token may be used from *address*."""
@@ -48,6 +51,10 @@ class Grant:
         if isinstance(peer, ipaddress.IPv6Address) and peer.ipv4_mapped is not None:
             peer = peer.ipv4_mapped
         return any(peer.version == network.version and peer in network for network in self.networks)
+
+    def admits_domain(self, name: str) -> bool:
+        """Whether the token may read private keys of the normalised domain."""
+        return self.domains is None or any(each in self.domains for each in domain_chain(name))
 
 
 def hash_secret(secret: str) -> str:
@@ -76,4 +83,5 @@ def grant_of(resolution: Resolution, credentials: Credentials) -> Grant | None:
         scopes=frozenset(row["scopes"]),
         networks=None if networks is None else tuple(ipaddress.ip_network(each) for each in networks),
         expires_at=row.get("expires_at"),
+        domains=frozenset(row["domains"]) if "domains" in row else None,
     )

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from policyd.config import DatabaseConfig
 from policyd.errors import DatabaseUnavailable, StatementRefused
 from policyd.observe.events import BackendAnswered, Observer
+from policyd.policy.dkim import Place
 from policyd.policy.node import NodeReport
 from policyd.policy.position import Position
 from policyd.policy.resolving import Documents
-from policyd.store import changes, documents, nodes
+from policyd.store import changes, dkim_keys, documents, nodes
 from policyd.store.pool import Connection, Connections, listening
 
 CHANNEL = "policy"
@@ -82,6 +83,28 @@ class Database:
         """Keep what a node said of itself."""
         async with self._use(self._questions, "node") as connection:
             await nodes.write_report(connection, report, token)
+
+    async def note_dkim_key(
+        self, place: Place, key_id: str, algorithm: str, known: str | None
+    ) -> dict[str, str]:
+        """Note the key read at a place by who knew *known* there; what is known there then."""
+        async with self._use(self._questions, "key") as connection:
+            return await dkim_keys.note(connection, place, key_id, algorithm, known)
+
+    async def known_dkim_key(self, place: Place) -> str | None:
+        """The key_id that is known at a place."""
+        _, found = await self.read_documents([place.tag])
+        return found[place.tag]["key_id"] if place.tag in found else None
+
+    async def count_dkim_keys(self, root: str) -> int:
+        """How many keys of a root have been seen."""
+        async with self._use(self._questions, "key") as connection:
+            return await dkim_keys.count(connection, root)
+
+    async def seen_dkim_keys(self, root: str, after: str, limit: int) -> list[tuple[str, str]]:
+        """A page of the keys of a root that have been seen: names and key_ids, after a name."""
+        async with self._use(self._questions, "key") as connection:
+            return await dkim_keys.page(connection, root, after=after, limit=limit)
 
     @asynccontextmanager
     async def _use(self, connections: Connections, operation: str) -> AsyncIterator[Connection]:

@@ -13,7 +13,7 @@ from policyd.store.pool import Connection, translated
 from policyd.store.queries import QUERIES
 
 KINDS = ("listener_domain", "egress_source", "egress_pool", "tenant", "queue_settings", "queue", "api_token", "shaping",
-         "webhook", "smtp_credential")  # fmt: skip
+         "webhook", "smtp_credential", "dkim_settings", "dkim_domain", "dkim_signature", "dkim_key")  # fmt: skip
 """The kinds of documents, in the order of the query's parameters."""
 
 EMPTY = "the log of policy is empty: this database is not restored yet"

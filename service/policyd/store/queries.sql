@@ -21,7 +21,15 @@ select tag, body::text, null, null from policy.shaping_document where tag = any(
 union all
 select tag, body::text, null, null from policy.webhook_document where tag = any($9::text[])
 union all
-select tag, body::text, null, null from policy.smtp_credential_document where tag = any($10::text[]);
+select tag, body::text, null, null from policy.smtp_credential_document where tag = any($10::text[])
+union all
+select tag, body::text, null, null from policy.dkim_settings_document where tag = any($11::text[])
+union all
+select tag, body::text, null, null from policy.dkim_domain_document where tag = any($12::text[])
+union all
+select tag, body::text, null, null from policy.dkim_signature_document where tag = any($13::text[])
+union all
+select tag, body::text, null, null from policy.dkim_key_document where tag = any($14::text[]);
 
 -- changes --
 -- What happened after a position, up to the head: the head, new revisions' stamps, changed tags, floors. What the log
@@ -50,7 +58,8 @@ with head as (
   union all
   select k.kind, head.number from reader r, head,
          unnest(array['listener_domain', 'egress_source', 'egress_pool', 'tenant', 'queue_settings', 'queue',
-                      'api_token', 'shaping', 'webhook', 'smtp_credential']) k (kind)
+                      'api_token', 'shaping', 'webhook', 'smtp_credential', 'dkim_settings',
+                      'dkim_domain', 'dkim_signature', 'dkim_key']) k (kind)
    where r.known and r.untold
 )
 select 'head' as what, stamp as name, number as revision, reader.known as flag, at from head, reader
@@ -73,6 +82,10 @@ select 'tag', c.tag, c.revision,
          when 'shaping' then exists (select from policy.shaping_document d where d.tag = c.tag)
          when 'webhook' then exists (select from policy.webhook_document d where d.tag = c.tag)
          when 'smtp_credential' then exists (select from policy.smtp_credential_document d where d.tag = c.tag)
+         when 'dkim_settings' then exists (select from policy.dkim_settings_document d where d.tag = c.tag)
+         when 'dkim_domain' then exists (select from policy.dkim_domain_document d where d.tag = c.tag)
+         when 'dkim_signature' then exists (select from policy.dkim_signature_document d where d.tag = c.tag)
+         when 'dkim_key' then exists (select from policy.dkim_key_document d where d.tag = c.tag)
          else false
        end, null
   from changed c
@@ -109,7 +122,16 @@ union all
   where $1 = 'shaping' and tag > $2 order by tag limit $3)
 union all
 (select tag, null, null from policy.webhook_document
-  where $1 = 'webhook' and tag > $2 order by tag limit $3);
+  where $1 = 'webhook' and tag > $2 order by tag limit $3)
+union all
+(select tag, null, null from policy.dkim_settings_document
+  where $1 = 'dkim_settings' and tag > $2 order by tag limit $3)
+union all
+(select tag, null, null from policy.dkim_domain_document
+  where $1 = 'dkim_domain' and tag > $2 order by tag limit $3)
+union all
+(select tag, null, null from policy.dkim_signature_document
+  where $1 = 'dkim_signature' and tag > $2 order by tag limit $3);
 
 -- report_node --
 -- Keeps what a node said of itself; no row when its name belongs to another token, or there are too many nodes.
@@ -126,6 +148,19 @@ on conflict (node_id) do update
   where n.token is not distinct from excluded.token
      or not exists (select from policy.api_token t where t.name = n.token)
 returning node_id;
+
+
+-- note_dkim_key --
+-- Notes a key that was read at a place; what is known there then.
+select key_id, algorithm from policy.note_dkim_key($1, $2, $3, $4, $5);
+
+-- count_dkim_keys --
+-- How many keys of a root have been seen.
+select count(*) from policy.dkim_key_seen where root = $1;
+
+-- seen_dkim_keys --
+-- A page of the keys of a root that have been seen, by name.
+select name, key_id from policy.dkim_key_seen where root = $1 and name > $2 order by name limit $3;
 
 
 -- prepare_migrations --
@@ -203,6 +238,9 @@ select not exists (select from policy.listener_domain)
    and not exists (select from policy.egress_source where name <> 'unspecified')
    and not exists (select from policy.tenant)
    and not exists (select from policy.queue where domain <> 'default')
+   and not exists (select from policy.shaping_domain)
+   and not exists (select from policy.shaping_provider)
+   and not exists (select from policy.dkim_domain)
    and not exists (select from policy.webhook)
    and not exists (select from policy.smtp_credential)
    and not exists (select from policy.api_token);
