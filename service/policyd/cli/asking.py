@@ -17,7 +17,7 @@ from policyd.config import Config
 from policyd.config_loader import Loaded
 from policyd.errors import BackendUnavailable, PolicydError
 
-TOKEN_FILE = "token"
+TOKEN_FILE = "token"  # noqa: S105  (the name of a file)
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
 
 
@@ -101,7 +101,7 @@ def show_explanation(explained: Mapping[str, Any], console: Console) -> None:
         console.print(table)
     console.print("\n[bold]looked for, in this order[/bold]")
     for each in explained["looked_for"]:
-        mark, style = ("✓", "green") if each["exists"] else ("–", "dim")
+        mark, style = ("✓", "green") if each["exists"] else ("-", "dim")
         console.print(f"[{style}]{mark} {escape(each['document'])}[/{style}]", highlight=False)
 
 
@@ -111,8 +111,12 @@ def _show_answer(response: Response) -> None:
     console.print(f"[dim]position {response.headers['Policy-Position']}{stale}[/dim]", highlight=False)
     if response.status == 404:
         console.print("Nothing is there.")
+    elif isinstance(response.body, str):
+        console.print(response.body, markup=False, highlight=False, soft_wrap=True)
+        return
     else:
-        console.print_json(json.dumps(response.body["answer"]))
+        # A file, like /shaping.json, is the answer itself.
+        console.print_json(json.dumps(response.body.get("answer", response.body)))
     for path in response.body.get("with", {}):
         console.print(f"[dim]with {escape(path)}[/dim]", highlight=False)
 
@@ -125,7 +129,8 @@ async def _get(url: str, path: str, token: str) -> Response:
             session.get(url + "/" + path.removeprefix("/")) as response,
         ):
             text = await response.text()
-            return Response(status=response.status, headers=response.headers.copy(), body=_parse(text))
+            body = text if response.content_type == "application/toml" else _parse(text)
+            return Response(status=response.status, headers=response.headers.copy(), body=body)
     except (aiohttp.ClientError, TimeoutError) as error:
         raise ServiceUnavailable(
             f"the service at {url} does not answer: {type(error).__name__}",

@@ -17,6 +17,7 @@ Exit statuses:
   2  the command line or the configuration is wrong
   3  PostgreSQL, or whoever else is needed, does not answer: try again later
   4  policyd is running already
+  5  nothing to do: what was asked for is there already (policyd shaping pull)
 """
 
 
@@ -27,6 +28,7 @@ COMMANDS: Mapping[str, str] = {
     "import": "transfer.import_files",
     "lookup": "asking.lookup",
     "explain": "asking.explain",
+    "shaping": "shaping.shaping",
     "sql": "database.sql",
     "token": "tokens.token",
     "credential": "credentials.credential",

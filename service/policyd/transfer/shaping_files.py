@@ -252,7 +252,8 @@ def out_of_order(blocks: Sequence[Placed]) -> Iterator[Note]:
         before = [each for each, _ in sites[:number]]
         if name not in before:
             continue
-        first = before.index(name)
+        # What replaces its base replaces all that was said for the MX before.
+        first = 0 if block.says("replace_base") else before.index(name)
         for other, between in sites[first:number]:
             if other != name and _collide(between, block):
                 apart.setdefault(name, (other, block.origin))

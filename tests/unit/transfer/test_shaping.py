@@ -144,6 +144,8 @@ def test_domains_in_turns_are_named_where_a_common_mx_would_make_a_difference():
     assert note.details == ("'a.example' and 'b.example', at second.toml:1: \"a.example\"",)
     assert notes(read(first=one, second='["a.example"]\nidle_timeout = 1\n'), "surprise") == []
     assert notes(read(first=one, second='["b.example"]\nsmtp_port = 27\n'), "surprise") == []
+    replacing = read(first=one, second='["b.example"]\nreplace_base = true\n')
+    assert "in turns" in str(notes(replacing, "surprise"))
 
 
 def test_secrets_become_names_and_go_no_further():
