@@ -30,7 +30,9 @@ create function policy.old_nodes(since text) returns text
 begin atomic
   select string_agg(format('%s (%s)', n.node_id, n.kumomta_version), ', ' order by n.node_id)
   from policy.node as n
-  where n.last_seen > now() - interval '10 minutes' and left(n.kumomta_version, 10) < since;
+  -- What is no version says nothing: a node that reports "1" must not stop everybody's newer options.
+  where n.last_seen > now() - interval '10 minutes' and n.kumomta_version ~ '^\d{4}\.\d\d\.\d\d'
+    and left(n.kumomta_version, 10) < since;
 end;
 comment on function policy.old_nodes(text) is
   'The nodes seen within ten minutes whose KumoMTA is older than this version, with theirs; null if there are none.';
