@@ -298,7 +298,7 @@ async def test_a_new_address_of_a_used_source_is_warned_about(db, change):
     assert "add a source with the new address" in warning.hint
 
 
-async def test_a_node_whose_version_is_no_version_stops_nobodys_newer_options(db: Connection) -> None:
+async def test_a_node_whose_version_is_no_version_stops_nobodys_newer_options(db):
     await db.execute("insert into policy.node (node_id, kumomta_version) values ('mx-1', '1')")
     await db.execute(
         """insert into policy.egress_source (name, suspend_when_unplumbed) values ('ip-1', '{"duration": "5m"}')"""
