@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from policyd.policy import token
+from policyd.policy import credential, token
 from policyd.policy.asking import Resolver
 from policyd.policy.kinds import KINDS
 
@@ -30,6 +30,10 @@ LISTENERS = ("*", "192.0.2.1:25", "mx")
 POOLS, SOURCES, GROUPS = ("p", "q", "50%/x"), ("s", "t", "u/%"), ("g", "h")
 TENANTS, CAMPAIGNS = ("acme", "b/%2F", "zoo"), ("c", "d")
 TOKENS = ("one", "two")
+PROVIDERS, SHAPING_DOMAINS = ("big", "a/b"), ("default", "example.com", "a.example.com")
+SHAPING_OPTIONS: tuple[dict[str, object], ...] = ({}, {"connection_limit": 5}, {"connection_limit": 6})
+USERNAMES = ("u", "U", "v/%2F")
+HASHES = tuple(f"$argon2id$v=19$m=19456,t=2,p=1${'A' * 22}${letter * 43}" for letter in "ab")
 OPTIONS: tuple[dict[str, object], ...] = (
     {},
     {"max_age": "1h"},
@@ -38,6 +42,7 @@ OPTIONS: tuple[dict[str, object], ...] = (
 )
 KIND_NAMES = (
     "listener_domain", "egress_source", "egress_pool", "tenant", "queue", "queue_settings", "api_token",
+    "webhook", "smtp_credential", "shaping",
 )  # fmt: skip
 
 Choices: TypeAlias = Mapping[str, Sequence[object]]
@@ -62,6 +67,12 @@ _QUEUE: Choices = {
     "routing_domain": (None, "relay.example"),
     "options": OPTIONS,
 }
+_RULE: Choices = {
+    "regex": ("{busy}", "{busy,later}"),
+    "action": ('["Suspend"]', '["Bounce", "SuspendTenant"]'),
+    "duration": ("60", "3600"),
+    "match_internal": (True, False),
+}
 _RATE: Choices = {"overall_max_message_rate": (None, "10/s", "100/h")}
 TABLES = (
     Table(
@@ -81,6 +92,35 @@ TABLES = (
     Table("queue_tenant", {"domain": (*DOMAINS, "default"), "tenant": TENANTS}, _QUEUE),
     Table("queue_campaign", {"domain": (*DOMAINS, "default"), "tenant": TENANTS, "campaign": CAMPAIGNS}, _QUEUE),
     Table(
+        "webhook",
+        {"name": ("hook", "other")},
+        {"url": ("https://a.example", "https://b.example"), "events": ("{Bounce}", "{Delivery}"), "tenant": (None, *TENANTS), "enabled": (True, False)},
+    ),
+    Table(
+        "smtp_credential",
+        {"username": USERNAMES},
+        {"password_hash": HASHES, "tenant": TENANTS, "networks": (None, "{10.0.0.0/8}"), "enabled": (True, False)},
+    ),
+    Table(
+        "shaping_provider",
+        {"name": PROVIDERS},
+        {"position": (None, 1, 2), "provider_connection_limit": (None, 5), "options": SHAPING_OPTIONS},
+    ),
+    Table(
+        "shaping_provider_match",
+        {"provider": PROVIDERS, "rule": ("MXSuffix", "HostName"), "value": (".big.test", "mx.test")},
+        {},
+    ),
+    Table("shaping_provider_source", {"provider": PROVIDERS, "source": SOURCES}, {"options": SHAPING_OPTIONS}),
+    Table("shaping_provider_automation", {"provider": PROVIDERS, "position": (1, 2)}, _RULE),
+    Table(
+        "shaping_domain",
+        {"domain": SHAPING_DOMAINS},
+        {"position": (None, 1, 2), "mx_rollup": (None, False), "options": SHAPING_OPTIONS},
+    ),
+    Table("shaping_domain_source", {"domain": SHAPING_DOMAINS, "source": SOURCES}, {"options": SHAPING_OPTIONS}),
+    Table("shaping_domain_automation", {"domain": SHAPING_DOMAINS, "position": (1, 2)}, _RULE),
+    Table(
         "queue_settings",
         {"singleton": (True,)},
         {"on_missing": ("hold", "stock"), "default_tenant": (None, *TENANTS), "tenant_header": (None, "X-Tenant")},
@@ -93,7 +133,18 @@ WIPED = "; ".join(
         "update policy.queue set egress_pool = null, routing_domain = null, options = '{}' where domain = 'default'",
         "delete from policy.queue where domain <> 'default'",
         "delete from policy.queue_tenant",
-        *(f"delete from policy.{name}" for name in ("listener_domain", "tenant", "api_token")),
+        *(
+            f"delete from policy.{name}"
+            for name in (
+                "shaping_domain",
+                "shaping_provider",
+                "listener_domain",
+                "webhook",
+                "smtp_credential",
+                "tenant",
+                "api_token",
+            )
+        ),
         "delete from policy.egress_pool where name <> 'unspecified'",
         "delete from policy.egress_source where name <> 'unspecified'",
     )
@@ -160,6 +211,9 @@ def question(chance: random.Random, holder: int) -> Question:
     kind = chance.choice((*KINDS, None))
     if kind is None:
         name = chance.choice(TOKENS)
+        username = chance.choice(USERNAMES)
+        if chance.random() < 0.5:
+            return Question(holder, f"(credential {username})", lambda: credential.resolve(username))
         return Question(holder, f"(token {name})", lambda: token.resolve(name))
     asked: dict[str, Sequence[str]] = {
         "listener_domain": ASKED_DOMAINS,

@@ -29,8 +29,6 @@ from tests.integration.databases import Replaceable
 from tests.integration.proxy import proxying
 from tests.integration.test_smtp_auth import HASH, PASSWORD, log_in, make_customer, outcomes
 
-QUICK = {"lease": 1.0, "poll": 0.1}
-
 
 @pytest.fixture
 async def database(postgres: Postgres, dsn: str) -> AsyncIterator[Replaceable]:
@@ -50,7 +48,7 @@ async def statuses(service: Service, *attempts: tuple[str, str, str]) -> list[in
 
 
 async def test_in_an_outage_who_logged_in_before_goes_on_and_nobody_is_told_no(database: Replaceable) -> None:
-    async with serving(make_config(database.dsn, **QUICK)) as service:
+    async with serving(make_config(database.dsn, lease=1.0, poll=0.1)) as service:
         await service.observations.wait_for(lambda seen: isinstance(seen, CurrencyRegained))
         assert (await log_in(service))[1]["authenticated"]
         assert (await log_in(service, "home", PASSWORD, "10.1.1.1"))[1]["authenticated"]
@@ -78,7 +76,7 @@ async def test_in_an_outage_who_logged_in_before_goes_on_and_nobody_is_told_no(d
 
 
 async def test_what_is_remembered_is_good_for_max_stale_and_no_longer(database: Replaceable) -> None:
-    config = make_config(database.dsn, **QUICK)
+    config = make_config(database.dsn, lease=1.0, poll=0.1)
     config = replace(config, cache=replace(config.cache, max_stale=Seconds(1.5)))
     async with serving(config) as service:
         await service.observations.wait_for(lambda seen: isinstance(seen, CurrencyRegained))
@@ -93,7 +91,7 @@ async def test_what_is_remembered_is_good_for_max_stale_and_no_longer(database: 
 
 async def test_a_password_of_another_history_is_forgotten(database: Replaceable) -> None:
     other = await database.copy()
-    async with serving(make_config(database.dsn, **QUICK)) as service:
+    async with serving(make_config(database.dsn, lease=1.0, poll=0.1)) as service:
         await service.observations.wait_for(lambda seen: isinstance(seen, CurrencyRegained))
         assert (await log_in(service))[1]["authenticated"]
         async with database.connection(other) as db:
