@@ -70,7 +70,7 @@ def damaged_rsa_pem() -> bytes:
         p=numbers.p,
         q=numbers.q,
         d=numbers.d,
-        dmp1=other.dmp1 % numbers.p,
+        dmp1=other.dmp1 % numbers.p | 1,  # OpenSSL wants it odd
         dmq1=numbers.dmq1,
         iqmp=numbers.iqmp,
         public_numbers=numbers.public_numbers,
