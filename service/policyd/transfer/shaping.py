@@ -127,13 +127,12 @@ def _provider(place: Place, owner: Owner, block: Block) -> Iterator[Finding]:
         yield Note(topic="surprise", origin=own["provider_max_message_rate"].origin, sentence=sentence)
     seen: set[tuple[str, str]] = set()
     for item in block.matches:
-        match item.value:
-            case {**only} if len(only) == 1 and (rule := next(iter(only))) in _MATCHES:
-                written = only[rule]
-            case _:
-                sentence = f"must have one of {', '.join(_MATCHES)}, such as {{ MXSuffix = '.example.com' }}"
-                yield Problem(origin=item.origin, sentence=sentence)
-                continue
+        rule = next(iter(item.fields), "")
+        if len(item.fields) != 1 or rule not in _MATCHES:
+            sentence = f"must have one of {', '.join(_MATCHES)}, such as {{ MXSuffix = '.example.com' }}"
+            yield Problem(origin=item.origin, sentence=sentence)
+            continue
+        written = item.fields[rule].value
         if not isinstance(written, str) or not (value := written.lower().removesuffix(".")).strip():
             yield Problem(origin=item.origin, sentence=f"{rule} must be text, such as '.example.com'")
             continue
@@ -155,7 +154,7 @@ def _sources(place: Place, owner: Owner, block: Block, secret_names: set[str]) -
         yield from name_problem(name, "an egress source", source.origin)
         yield Reference(table="egress_source", name=name, origin=source.origin, required=False)
         values: dict[str, Json] = {owner.column: owner.name, "source": name}
-        fields = dict(source.options)
+        fields = dict(source.fields)
         rate = fields.pop(_SELECTION_RATE, None) if place.kind == "provider" else None
         if rate is not None:
             values[_SELECTION_RATE] = rate.value

@@ -32,11 +32,11 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """What is different from one egress source."""
+class Part:
+    """A table inside a section: what is different from one egress source, a match, a rule."""
 
     origin: Origin
-    options: Fields
+    fields: Fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +46,9 @@ class Block:
     origin: Origin
     flags: Fields = field(default_factory=dict)
     options: Fields = field(default_factory=dict)
-    sources: Mapping[str, Source] = field(default_factory=dict)
-    matches: tuple[Field, ...] = ()
-    automation: tuple[Field, ...] = ()
+    sources: Mapping[str, Part] = field(default_factory=dict)
+    matches: tuple[Part, ...] = ()
+    automation: tuple[Part, ...] = ()
 
     def says(self, flag: str) -> bool:
         """Whether the flag is set to true."""
@@ -118,7 +118,7 @@ def _over(place: Place, earlier: Block, later: Block) -> Block:
     for name, source in later.sources.items():
         old = sources.get(name)
         sources[name] = (
-            source if old is None else replace(old, options=merged_options(old.options, source.options))
+            source if old is None else replace(old, fields=merged_options(old.fields, source.fields))
         )
     return Block(
         origin=earlier.origin,
@@ -196,20 +196,20 @@ def _placed(
 ) -> Iterator[Found]:
     flags = PROVIDER_FLAGS if place.kind == "provider" else SECTION_FLAGS
     inside = {"sources", "automation", *flags, *(["match"] if place.kind == "provider" else [])}
-    sources: dict[str, Source] = {}
+    sources: dict[str, Part] = {}
     for name, options in _tables(file, (*key, "sources"), table.get("sources", {})):
         if isinstance(options, Problem):
             yield options
         else:
             where = (*key, "sources", name)
-            sources[name] = Source(origin=file.origin(*where), options=_fields(file, where, options))
-    items: dict[str, tuple[Field, ...]] = {}
+            sources[name] = Part(origin=file.origin(*where), fields=_fields(file, where, options))
+    items: dict[str, tuple[Part, ...]] = {}
     for name in ("match", "automation"):
         items[name] = ()
         if name in inside:
             found = list(_items(file, (*key, name), table.get(name, [])))
             yield from (each for each in found if isinstance(each, Problem))
-            items[name] = tuple(each for each in found if isinstance(each, Field))
+            items[name] = tuple(each for each in found if isinstance(each, Part))
     fields = _fields(file, key, table)
     yield (
         place,
@@ -224,16 +224,16 @@ def _placed(
     )
 
 
-def _items(file: HelperFile, key: tuple[str, ...], whole: Json) -> Iterator[Field | Problem]:
+def _items(file: HelperFile, key: tuple[str, ...], whole: Json) -> Iterator[Part | Problem]:
     if not isinstance(whole, list):
         yield Problem(origin=file.origin(*key), sentence="must be a list of tables")
         return
     for number, item in enumerate(whole, start=1):
-        origin = file.origin(*key, str(number))
+        where = (*key, str(number))
         if isinstance(item, dict):
-            yield Field(value=item, origin=origin)
+            yield Part(origin=file.origin(*where), fields=_fields(file, where, item))
         else:
-            yield Problem(origin=origin, sentence="must be a table")
+            yield Problem(origin=file.origin(*where), sentence="must be a table")
 
 
 def _fields(file: HelperFile, key: tuple[str, ...], table: Mapping[str, Json]) -> dict[str, Field]:

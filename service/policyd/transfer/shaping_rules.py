@@ -1,23 +1,21 @@
 """Rules of automation from shaping files, in the one spelling that rows have."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from policyd.transfer.files import nearest
 from policyd.transfer.findings import Checked, Field, Finding, Json, Note, Origin, Problem
 from policyd.transfer.secrets import take_secret
+from policyd.transfer.shaping_files import Part
 from policyd.transfer.values import boolean_problem
 
 SECRETS = ("tls_certificate", "tls_private_key", "smtp_auth_plain_password")
 _KEYS = ("regex", "action", "trigger", "duration", "match_internal")
 
 
-def read_rule(item: Field, owner: str, values: dict[str, Json], secret_names: set[str]) -> Iterator[Finding]:
+def read_rule(item: Part, owner: str, values: dict[str, Json], secret_names: set[str]) -> Iterator[Finding]:
     """Fills *values* with the columns of the rule's row; yields the record to be judged, and what else is to be said."""
-    rule = item.value
-    if not isinstance(rule, dict):
-        return
-    origins = {key: replace(item.origin, key=(*item.origin.key, key)) for key in rule}
+    rule = {key: said.value for key, said in item.fields.items()}
+    origins = {key: said.origin for key, said in item.fields.items()}
     for key in rule.keys() - set(_KEYS):
         sentence = f"a rule has no '{key}', and KumoMTA ignores it{nearest(key, _KEYS)}; left out"
         yield Note(topic="ignored", origin=origins[key], sentence=sentence)
