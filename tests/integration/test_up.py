@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -99,7 +100,9 @@ def sql(state: Path, statement: str) -> str:
 def test_the_first_run_makes_everything_and_the_second_keeps_it(fresh_state):
     with up(fresh_state) as first:
         assert "policy: imported the example" in first.page
-        assert (fresh_state / "token").stat().st_mode & 0o777 == 0o600
+        for secret in ("token", "credential.json"):
+            assert (fresh_state / secret).stat().st_mode & 0o777 == 0o600
+        assert json.loads((fresh_state / "credential.json").read_text())["password"] not in first.page
         sql(fresh_state, "delete from policy.listener_domain where domain = 'example.com'")
         token = (fresh_state / "token").read_text()
         assert first.end() == 0
@@ -128,6 +131,7 @@ def test_the_printed_lines_work_as_they_stand(fresh_state):
         answers = [_shell(question) for question in questions]
         assert all(answer.startswith("HTTP/1.1 200 OK") for answer in answers), answers
         assert all("Policy-Position: " in answer for answer in answers)
+        assert [_body(answer)["tenant"] for answer in answers if '"authenticated":true' in answer] == ["acme"]
         assert _shell(change) == "UPDATE 1\n"
         changed = _shell(questions[0])
         assert _body(changed) != _body(answers[0])
@@ -141,7 +145,7 @@ def _shell(line: str) -> str:
     return subprocess.run(["sh", "-c", line], check=True, capture_output=True, text=True).stdout
 
 
-def _body(response: str) -> object:
+def _body(response: str) -> Any:
     return json.loads(response.replace("\r", "").partition("\n\n")[2])
 
 
