@@ -1,0 +1,274 @@
+"""What one kumod process has: contexts, tasks, caches, a clock; and how a test lets things happen in it."""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tests.lua.kumo_sim.clock import Clock
+from tests.lua.kumo_sim.context import Context
+from tests.lua.kumo_sim.errors import HandlerFailed, Stuck
+from tests.lua.kumo_sim.libraries import natives
+from tests.lua.kumo_sim.memoize import Memos
+from tests.lua.kumo_sim.series import Queues, Series
+
+Result = TypeVar("Result")
+
+SEVERAL = frozenset(
+    {
+        "get_queue_config",
+        "throttle_insert_ready_queue",
+        "requeue_message",
+        "should_enqueue_log_record",
+        "get_acl_definition",
+        "pre_init",
+        "validate_config",
+    }
+)
+MOST_USES = 1024
+LONGEST_LIFE = 300.0
+
+
+class Process:
+    """A kumod process without its queues and sessions; those are a Node's."""
+
+    def __init__(
+        self,
+        policy: str | Path,
+        *,
+        package_path: str,
+        clock: Clock | None = None,
+        absent: frozenset[str] = frozenset(),
+        version: str = "2026.08.04-3ebc1e85",
+        validating: bool = False,
+        seed: int = 0,
+        patience: float = 10.0,
+    ) -> None:
+        self.policy = policy
+        self.package_path = package_path
+        self.clock = clock or Clock()
+        self.absent = absent
+        self.version = version
+        self.validating = validating
+        self.patience = patience
+        self.random = random.Random(seed)
+        self.several = SEVERAL
+        self.epoch = 0
+        self.epoch_bumped = asyncio.Event()
+        self.steps = 0
+        self.printed: list[str] = []
+        self.log: list[tuple[str, str]] = []
+        self.problems: list[Exception] = []
+        self.validation_failed = False
+        self.capacities: dict[str, int] = {}
+        self.log_hooks: dict[str, Any] = {}
+        self.configured: list[tuple[str, Any]] = []
+        self.contexts_made = 0
+        self.disk_full = False
+        self.memos = Memos(self)
+        self.series = Series(self.clock)
+        self.queues = Queues(self)
+        self.throttles: dict[str, Any] = {}
+        self.keys: dict[Any, Any] = {}
+        self.tasks: dict[asyncio.Task[Any], str] = {}
+        self.cleaning: set[asyncio.Task[Any]] = set()
+        self._idle: list[Context] = []
+        self._in_use: set[Context] = set()
+        self._active = 0
+        self._parked = 0
+        self._in_flight: dict[object, tuple[float, bool]] = {}
+
+    # What Lua's side calls
+
+    def print(self, line: bytes) -> tuple[()]:
+        self.printed.append(line.decode(errors="surrogateescape"))
+        return ()
+
+    def note(self, level: str, text: str) -> None:
+        """Write to kumod's diagnostic log."""
+        self.log.append((level, text))
+
+    def bump_epoch(self) -> None:
+        self.epoch += 1
+        self.epoch_bumped.set()
+
+    def spawn(self, event: str, arguments: Any) -> None:
+        """Start a task with a context of its own, as kumo.spawn_task does; under --validate, nothing."""
+        if not self.validating:
+            task = asyncio.ensure_future(self._task(event, arguments))
+            self.tasks[task] = event
+            task.add_done_callback(self.tasks.pop)
+
+    async def _task(self, event: str, arguments: Any) -> None:
+        with self._activity():
+            context = await self.make_context()
+            try:
+                if await context.call(event, arguments) is None:
+                    self.note("ERROR", f"Event {event} has not been registered")
+            except HandlerFailed as failure:
+                self.note("ERROR", f"Error while dispatching {event}: {failure}")
+            finally:
+                self._drop(context)
+
+    # Contexts
+
+    async def make_context(self) -> Context:
+        """A new context with the policy evaluated in it."""
+        context = Context(self, natives)
+        self.contexts_made += 1
+        self._in_use.add(context)
+        text, name = self._policy()
+        try:
+            if self.validating:
+                await context.evaluate(b"_VALIDATING_CONFIG = true", "validating")
+            await context.evaluate(text, name)
+        except BaseException:
+            self._drop(context)
+            raise
+        return context
+
+    def _policy(self) -> tuple[bytes, str]:
+        if isinstance(self.policy, Path):
+            return self.policy.read_bytes(), str(self.policy)
+        return self.policy.encode(), "policy.lua"
+
+    @contextlib.asynccontextmanager
+    async def context(self, *, discard: bool = False) -> AsyncIterator[Context]:
+        """A context out of the pool for one event; back it goes if nothing went wrong and it is not too old."""
+        context = await self._take()
+        try:
+            yield context
+        except BaseException:
+            self._drop(context)
+            raise
+        context.uses += 1
+        if discard or self._is_stale(context) or context.uses > MOST_USES:
+            self._drop(context)
+        else:
+            self._in_use.discard(context)
+            self._idle.append(context)
+
+    async def _take(self) -> Context:
+        while self._idle:
+            context = self._idle.pop(0)
+            self._in_use.add(context)
+            if not self._is_stale(context):
+                return context
+            self._drop(context)
+        return await self.make_context()
+
+    def _is_stale(self, context: Context) -> bool:
+        return context.epoch != self.epoch or self.clock.now - context.born > LONGEST_LIFE
+
+    def _drop(self, context: Context) -> None:
+        self._in_use.discard(context)
+        if not context.closed:
+            context.close()
+
+    async def call(self, event: str, *arguments: Any, discard: bool = False) -> tuple[Any, ...] | None:
+        """What an event's handlers answer, in a context of the pool; None if there is no handler."""
+        async with self.context(discard=discard) as context:
+            return await context.call(event, *arguments, several=event in self.several)
+
+    # Letting things happen
+
+    @contextlib.contextmanager
+    def _activity(self) -> Iterator[None]:
+        self._active += 1
+        try:
+            yield
+        finally:
+            self._active -= 1
+
+    @contextlib.contextmanager
+    def parked(self) -> Iterator[None]:
+        """Around every wait for something that only time or another activity brings."""
+        self._parked += 1
+        try:
+            yield
+        finally:
+            self._parked -= 1
+            self.steps += 1
+
+    @contextlib.contextmanager
+    def in_flight(self, *, may_be_held: bool) -> Iterator[None]:
+        """Around every wait for a server; one that may be held is waited for only shortly."""
+        key = object()
+        self._in_flight[key] = (time.monotonic(), may_be_held)
+        try:
+            with self.parked():
+                yield
+        finally:
+            del self._in_flight[key]
+
+    def _awaits_a_server(self) -> bool:
+        now = time.monotonic()
+        return any(
+            now - since < (min(0.03, self.patience) if held else self.patience)
+            for since, held in self._in_flight.values()
+        )
+
+    async def settle(self, done: asyncio.Future[Any] | None = None) -> None:
+        """Wait until nothing can go on here without time passing (or *done* is)."""
+        quiet, steps = 0, self.steps
+        while quiet < 4 and not (done is not None and done.done()):
+            if self._awaits_a_server():
+                quiet = 0
+                await asyncio.sleep(0.001)
+            else:
+                await asyncio.sleep(0)
+            still = self._active == self._parked and self.steps == steps
+            quiet, steps = (quiet + 1 if still else 0), self.steps
+
+    async def run(self, work: Awaitable[Result], *, at_most: float = 900.0) -> Result:
+        """Do *work*; while it waits, and all else does, time moves on to whatever is due next."""
+        task = asyncio.ensure_future(self._counted(work))
+        limit = self.clock.now + at_most
+        try:
+            while not task.done():
+                await self.settle(task)
+                if task.done():
+                    break
+                deadline = self.clock.next_deadline
+                if deadline is None or deadline > limit:
+                    raise Stuck(f"nothing happens any more before {at_most} s have passed")
+                self.clock.move_to(deadline)
+            return await task
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _counted(self, work: Awaitable[Result]) -> Result:
+        with self._activity():
+            return await work
+
+    async def advance(self, seconds: float) -> None:
+        """Let *seconds* pass, step by step."""
+        end = self.clock.now + seconds
+        await self.settle()
+        while (deadline := self.clock.next_deadline) is not None and deadline <= end:
+            self.clock.move_to(deadline)
+            await self.settle()
+        self.clock.move_to(end)
+        await self.settle()
+
+    async def sleep(self, seconds: float) -> None:
+        with self.parked():
+            await self.clock.timer(seconds)
+
+    async def close(self) -> None:
+        """End it at once, as kill -9 does; files stay."""
+        tasks = list(self.tasks)
+        for task in tasks:
+            task.cancel()
+        for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                self.problems.append(outcome)
+        for context in [*self._idle, *self._in_use]:
+            self._drop(context)
+        self._idle.clear()
+        while self.cleaning:
+            await asyncio.gather(*self.cleaning, return_exceptions=True)
