@@ -110,7 +110,8 @@ create table policy.dkim_additional_signature (
   position integer constraint additional_signatures_are_ordered primary key
     constraint positions_count_from_zero check (position >= 0),
   signature text not null constraint the_signature_exists references policy.dkim_signature on update cascade
-    constraint additional_signatures_are_listed_once unique,
+    -- At the end, because two may change places.
+    constraint additional_signatures_are_listed_once unique deferrable initially deferred,
   tag text not null generated always as ('dkim_settings') stored
 );
 comment on table policy.dkim_additional_signature is 'Which signatures every message gets besides its domain''s own, in this order.';

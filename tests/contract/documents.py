@@ -5,7 +5,7 @@ The documents that a policy is in policyd's tables, by tag: what an import of it
 from collections.abc import Iterator, Mapping
 
 from tests.contract.questions import plain_listener_domain
-from tests.contract.reference import listener_domains, queue, sources
+from tests.contract.reference import dkim, listener_domains, queue, sources
 from tests.contract.reference.files import Fields, Policy, merged_deep, table
 
 COLUMNS_OF_A_QUEUE = ("egress_pool", "routing_domain")
@@ -20,6 +20,7 @@ def documents(policy: Policy, *, on_missing: str = "hold") -> dict[str, Fields]:
         **dict(_listener_domains(policy)),
         **dict(_sources(policy)),
         **dict(_queues(merged_deep(policy["queues"]))),
+        **dict(_dkim(dkim.merged(policy["dkim"]))),
     }
 
 
@@ -63,6 +64,29 @@ def _queues(whole: Fields) -> Iterator[tuple[str, Fields]]:
             yield tag("queue", domain, tenant), _queue(inside)
             for campaign, further in _below(inside):
                 yield tag("queue", domain, tenant, campaign), _queue(further)
+
+
+def _dkim(data: dkim.Data) -> Iterator[tuple[str, Fields]]:
+    names = {name: value for name, value in data.base.items() if name in dkim.INHERITED}
+    additional = data.base.get("additional_signatures")
+    yield (
+        "dkim_settings",
+        {**names, "key_root": "default", **({"additional_signatures": additional} if additional else {})},
+    )
+    for domain, fields in data.domain.items():
+        yield tag("dkim_domain", domain), _block(fields)
+    for name, fields in data.signature.items():
+        yield tag("dkim_signature", name), {"policy": "Always", **_block(fields)}
+
+
+def _block(fields: Fields) -> Fields:
+    block = dict(fields)
+    if "algo" in block:
+        block["algorithm"] = block.pop("algo")
+    if "filename" in block:
+        path = str(block.pop("filename"))
+        block["key_name"] = path.removeprefix(f"{dkim.DIRECTORY}/").removesuffix(".key")
+    return block
 
 
 def _queue(fields: Fields) -> Fields:

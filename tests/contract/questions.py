@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from tests.contract.reference import listener_domains, queue, sources
+from tests.contract.reference import dkim, listener_domains, queue, sources
 from tests.contract.reference.files import Fields, Policy
 from tests.contract.reference.trie import Variant
 
@@ -31,6 +31,8 @@ def path(question: Mapping[str, str | None]) -> str:
             return _path("egress-source", name)
         case {"kind": "tenant", "name": str(name)}:
             return _path("tenant", name)
+        case {"kind": "dkim", "domain": str(domain)}:
+            return _path("dkim", domain)
         case _:
             raise ValueError(f"policyd has no path for {question!r}")
 
@@ -41,6 +43,8 @@ def said(question: Mapping[str, str | None], answer: Answer | None) -> Fields | 
 
     The order of a pool's entries means nothing here, and what it brings along is answered under its own path.
     """
+    if question["kind"] == "dkim":
+        return {"signers": [_signer(each) for each in (answer or {}).get("signatures", ())]}
     if answer is None:
         return None
     match question["kind"]:
@@ -80,6 +84,8 @@ def expected(question: Mapping[str, str | None], files: Policy, variant: Variant
             return None if entries is None else {"name": name, "entries": entries}
         case {"kind": "egress_source", "name": str(name)}:
             return sources.source(files["sources"], name)
+        case {"kind": "dkim", "domain": str(domain)}:
+            return {"signers": dkim.signers(files["dkim"], domain, variant)}
         case _:
             raise ValueError(f"no model answers {question!r}")
 
@@ -87,6 +93,8 @@ def expected(question: Mapping[str, str | None], files: Policy, variant: Variant
 def recorded(question: Mapping[str, str | None], result: Fields | None) -> Fields | None:
     """What the stock helper answered (`res` of answers.jsonl), in the form of `said`, as far as it says it at all."""
     match question["kind"], result:
+        case "dkim", _:
+            return {"signers": result or []}
         case _, None:
             return None
         case "egress_pool", {"name": name, "entries": list(entries)}:
@@ -106,6 +114,19 @@ def asked_of_the_helper(question: Mapping[str, str | None], answer: Fields | Non
             return listener_domains.parameters(answer)
         case _:
             return answer
+
+
+def _signer(signature: Answer) -> Fields:
+    """A signature of a plan as the helper makes a signer of it: its key's place is a path, its key_id is policyd's."""
+    place = signature["key"]
+    if place["root"] != "default":
+        raise ValueError(f"the model knows one directory, not {place!r}")
+    plain = {
+        name: value
+        for name, value in signature.items()
+        if name not in ("algorithm", "key", "key_id", "key_problem")
+    }
+    return {"alg": signature["algorithm"], "p": {**plain, "key": f"{dkim.DIRECTORY}/{place['name']}.key"}}
 
 
 def plain_listener_domain(fields: Answer) -> Fields:

@@ -4,7 +4,7 @@ The one difference between policyd and KumoMTA's helpers that the design allows,
 
 from collections.abc import Mapping
 
-from tests.contract.reference import listener_domains
+from tests.contract.reference import dkim, listener_domains
 from tests.contract.reference.files import Fields, Policy, merged_deep, table
 from tests.contract.reference.trie import cannot_backtrack, matching_key
 
@@ -34,6 +34,11 @@ def within_reach(question: Mapping[str, str | None], files: Policy) -> Policy:
         repaired_queues = _repaired(_repaired(queues, domain), "default")
         if repaired_queues != queues:
             changed["queues"] = [{**whole, "queue": repaired_queues}]
+    if kind == "dkim":
+        data = dkim.merged(files["dkim"])
+        domains = _repaired(data.domain, domain)
+        if domains != data.domain:
+            changed["dkim"] = [{"base": data.base, "domain": domains, "signature": data.signature}]
     return changed
 
 

@@ -37,6 +37,7 @@ def files(name: str) -> Policy:
         "listener_domains": [_toml(folder(name) / "listener_domains.toml")],
         "sources": [_toml(folder(name) / "sources.toml")],
         "queues": [_toml(folder(name) / "queues.toml")],
+        "dkim": [_toml(folder(name) / "dkim_data.toml")],
     }
 
 

@@ -24,6 +24,7 @@ SOURCES = ("ip-0", "ip-1", "Ip-1", "ip 2/x", "ü%2F")
 POOLS = ("pool-0", "pool-1", "Pool 1/x%", "pööl")
 TENANTS = ("t0", "T0", "t/1", "t%2F1", "tenant two", "tënant", "t&campaign=c0", "+")
 CAMPAIGNS = ("c0", "C0", "c/1", "c?2#", "cämpaign")
+SIGNATURES = ("esp", "e/2%", "ESP")
 AUTHZ = ("alice", "bob", "svc")
 # Names that no row can have, or that only normalising makes one.
 STRANGE_NAMES = (
@@ -162,14 +163,53 @@ def _queue_file(protocols: list[Fields]) -> st.SearchStrategy[File]:
     return st.builds(_with, _settings, parts)
 
 
+def _signs(**more: st.SearchStrategy[Any]) -> st.SearchStrategy[Fields]:
+    canonicalization = st.sampled_from(["Relaxed", "Simple"])
+    return _fields(
+        selector=st.sampled_from(["s1", "2026.mail"]),
+        headers=st.sampled_from([["From"], ["To", "from"], ["From", "Subject", "From"]]),
+        header_canonicalization=canonicalization,
+        body_canonicalization=canonicalization,
+        over_sign=st.booleans(),
+        expiration=st.sampled_from([3600, 86400]),
+        **more,
+    )
+
+
+@st.composite
+def dkim_files(draw: st.DrawFn) -> list[File]:
+    """One to three files of `policy-extras.dkim_sign`; the first has what every domain and signature needs."""
+    key = {
+        "algo": st.sampled_from(["sha256", "ed25519"]),
+        "filename": st.sampled_from(["shared/k1", "a/s1"]).map("/opt/kumomta/etc/dkim/{}.key".format),
+    }
+    policy = st.sampled_from(["Always", "OnlyIfMissingDomainBlock"])
+    signature = st.builds(
+        lambda fields, domain: {**fields, "domain": domain}, _signs(policy=policy, **key), names()
+    )
+    chosen = st.lists(st.sampled_from(SIGNATURES), max_size=3, unique=True)
+    one = st.fixed_dictionaries({}, optional={
+        "base": _signs(additional_signatures=chosen),
+        "domain": st.dictionaries(keys(), _signs(**key), max_size=5),
+        "signature": st.dictionaries(st.sampled_from(SIGNATURES), signature, max_size=3),
+    })  # fmt: skip
+    files = draw(st.lists(one, min_size=1, max_size=3))
+    files[0]["base"] = {"selector": "base", "headers": ["From", "Date"], **files[0].get("base", {})}
+    wanted = {name for file in files for name in file.get("base", {}).get("additional_signatures", ())}
+    known = {name for file in files for name in file.get("signature", {})}
+    for name in sorted(wanted - known):
+        files[-1].setdefault("signature", {})[name] = {"domain": "esp.a"}
+    return files
+
+
 @st.composite
 def policies(draw: st.DrawFn) -> Policy:
     """Files of every kind that hold together: each pool that a queue or a tenant names is in the sources."""
-    listener_domains, sources, queues = draw(
-        st.tuples(listener_domain_files(), source_files(), queue_files())
+    listener_domains, sources, queues, dkim = draw(
+        st.tuples(listener_domain_files(), source_files(), queue_files(), dkim_files())
     )
     _define(sources, "pool", _pools_named_in(queues) - {"unspecified"})
-    return {"listener_domains": listener_domains, "sources": sources, "queues": queues}
+    return {"listener_domains": listener_domains, "sources": sources, "queues": queues, "dkim": dkim}
 
 
 def questions_about(policy: Policy) -> st.SearchStrategy[Question]:
@@ -177,6 +217,7 @@ def questions_about(policy: Policy) -> st.SearchStrategy[Question]:
     domains = {key for file in policy["listener_domains"] for key in _domains(file)}
     places = [place for file in policy["queues"] for place in _places(file)]
     queues = {domain for domain, _, _ in places}
+    signing = {key for file in policy["dkim"] for key in file.get("domain", {})}
     return st.one_of(
         _question("listener_domain", domain=names_near(domains), listener=st.sampled_from(LISTENERS)),
         _question(
@@ -191,6 +232,7 @@ def questions_about(policy: Policy) -> st.SearchStrategy[Question]:
                 "queue", domain=names_near({place[0]}), tenant=st.just(place[1]), campaign=st.just(place[2])
             )
         ),
+        _question("dkim", domain=names_near(signing)),
         _question("egress_pool", name=st.sampled_from([*POOLS, "no-pool", "POOL-0"])),
         _question("egress_source", name=st.sampled_from([*SOURCES, "no-source", "IP-0"])),
     )

@@ -1,6 +1,7 @@
 """`policyd import` as an operator runs it."""
 
 import asyncio
+import re
 from pathlib import Path
 
 import asyncpg
@@ -9,6 +10,8 @@ from click.testing import CliRunner, Result
 
 from policyd.cli.transfer import import_files
 from policyd.errors import ConfigError, PolicyInvalid
+from tests.integration.signing import KeyFiles
+from tests.unit.keys.pems import ed25519_pem, rsa_pem
 
 ROOT = Path(__file__).parents[2]
 
@@ -102,3 +105,46 @@ async def test_without_a_database_it_says_what_to_start(tmp_path: Path) -> None:
     result = await asyncio.to_thread(CliRunner().invoke, import_files, arguments)
     assert isinstance(result.exception, ConfigError)
     assert "policyd up" in (result.exception.hint or "")
+
+
+async def test_keys_that_are_missing_or_of_no_use_are_named_and_the_root_to_configure(
+    dsn: str, tmp_path: Path
+) -> None:
+    keys = KeyFiles(tmp_path / "keys")
+    keys.write("a.com/s1", ed25519_pem())
+    keys.write("b.com/s1", ed25519_pem())
+    keys.write("c.com/s1", b"canary")
+    foreign = KeyFiles(tmp_path / "elsewhere")
+    foreign.write("f", rsa_pem())
+    (tmp_path / "dkim_data.toml").write_text(
+        f"""
+        [base]
+        selector = "s1"
+        headers = ["From"]
+        [domain."a.com"]
+        [domain."b.com"]
+        algo = "sha256"
+        [domain."c.com"]
+        [domain."d.com"]
+        [domain."*.e.com"]
+        [domain."f.com"]
+        filename = "{tmp_path}/elsewhere/f.key"
+        [domain."g.com"]
+        filename = "{tmp_path}/keys/a.com/s1.key"
+        """
+    )
+    result = await run(dsn, "--keys", keys.directory, tmp_path / "dkim_data.toml")
+    assert result.exit_code == 0, result.output
+    assert 'domain."b.com": ' in result.output
+    assert "s1.key is for ed25519, and algo is sha256" in result.output
+    assert "private key default:c.com/s1 cannot be read" in result.output
+    assert f'domain."d.com": there is no {keys.directory}/d.com/s1.key' in result.output
+    for fine in ("a.com", "*.e.com", "f.com", "g.com"):
+        assert (
+            f'domain."{fine}": ' not in result.output.partition("Private keys: mail")[2].partition("\n\n")[0]
+        )
+    assert f'  [keys.default]\n  dir = "{keys.directory}"' in result.output
+    assert re.search(rf'\[keys\.[a-z0-9-]+\]\n  dir = "{tmp_path}/elsewhere"', result.output)
+    assert "canary" not in result.output
+    known = await run(dsn, f"--set=keys.default.dir={keys.directory}", "--keys", keys.directory, tmp_path)
+    assert "[keys.default]" not in known.output

@@ -33,7 +33,7 @@ from tests.contract.reference.files import Fields, Policy
 from tests.contract.strategies import Question, policies, questions_about
 from tests.contract.toml_writer import to_toml
 
-ANSWERED = ("listener_domain", "queue", "egress_pool", "egress_source")
+ANSWERED = ("listener_domain", "queue", "egress_pool", "egress_source", "dkim")
 KIND_AT = {kind.segment: kind for kind in KINDS}
 
 
@@ -112,6 +112,7 @@ async def imported(db: Connection, policy: Policy) -> AsyncIterator[ImportReport
         "listener_domains": policy["listener_domains"],
         "sources": policy["sources"],
         "queues": policy["queues"],
+        "dkim": policy["dkim"],
     }
     files = [
         read_helper_file(f"{kind}{number}.toml", to_toml(file), kind)

@@ -17,6 +17,7 @@ _TOPICS = {
     "surprise": "What KumoMTA makes of these files, in case it is not what was meant",
     "trie": "Names that policyd answers differently from KumoMTA",
     "host address": "Mail that leaves from the host's own address (so queue_settings.on_missing becomes stock)",
+    "keys": "Private keys: mail of these waits until they are there and can be used",
     "base row": "Rows that were made for all nodes, because the group's need them",
 }
 
@@ -29,6 +30,11 @@ def report_lines(report: ImportReport, come_to: Transfer, *, everything: bool = 
     if come_to.secrets:
         yield "Secrets are not imported: rows name them. Give them to each node, in policyd:setup:"
         yield from (f"  {line}" for line in come_to.secrets_line().split("\n"))
+        yield ""
+    if come_to.key_roots:
+        yield "Private keys are not imported: rows name a key root. The service's configuration says where it is:"
+        for root in come_to.key_roots:
+            yield from (f"  {line}" for line in root.section())
         yield ""
     if report.changes and (report.dry_run or everything):
         yield "Rows"

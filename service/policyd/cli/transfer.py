@@ -1,6 +1,7 @@
 """`policyd import`: KumoMTA's own helper files into the database."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -10,6 +11,7 @@ from policyd.cli.import_report import report_lines
 from policyd.config_loader import Loaded
 from policyd.operate.helper_files import read_paths
 from policyd.operate.importing import ImportReport, import_rows
+from policyd.operate.key_check import with_keys_checked
 
 
 @click.command("import")
@@ -32,6 +34,13 @@ from policyd.operate.importing import ImportReport, import_rows
     is_flag=True,
     help="Nodes do not load KumoMTA's own shaping file: import what these files have in common with it.",
 )
+@click.option(
+    "--keys",
+    "key_directory",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Where the private keys of DKIM are, DIR/DOMAIN/SELECTOR.key: say which are missing or of no use.",
+)
 @click.option("--reason", metavar="TEXT", help="Why, for the history; by default the files' names.")
 @click.option("--all", "everything", is_flag=True, help="Show every note and every row.")
 @configured
@@ -43,15 +52,19 @@ def import_files(
     node_group: str | None,
     listener_names: Sequence[str],
     no_default_files: bool,
+    key_directory: Path | None,
     reason: str | None,
     everything: bool,
 ) -> None:
     """
-    Import KumoMTA's helper files: listener_domains, sources, queues, shaping.
+    Import KumoMTA's helper files: listener_domains, sources, queues, dkim, shaping.
 
     A PATH is a TOML file, a JSON file (comments allowed), or a directory of such files, which are taken by name. What a
     file is for is told by its content and name; where that is not enough, say KIND=PATH. Several files of a kind are
     merged in the order given, as KumoMTA merges them.
+
+    Private keys are not imported, because none is ever in the database: rows name a key root and a name below it, and
+    the service reads them where they are.
 
     Everything is imported in one transaction, or nothing, with all that is wrong said at once. Rows that are not in
     the files stay.
@@ -61,8 +74,13 @@ def import_files(
         node_group=node_group,
         listener_names=_pairs(listener_names),
         packaged_shaping=not no_default_files,
+        key_directory=None if key_directory is None else str(key_directory.absolute()),
     )
     why = reason or f"import of {', '.join(paths)}"
+
+    if key_directory is not None:
+        keys = loaded.config.keys
+        come_to = run(with_keys_checked(come_to, key_directory.absolute(), keys))
 
     async def work() -> ImportReport:
         async with person(loaded.config, purpose="import") as connection:

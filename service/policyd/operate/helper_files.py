@@ -24,12 +24,17 @@ def read_paths(
     node_group: str | None = None,
     listener_names: Mapping[str, str] | None = None,
     packaged_shaping: bool = True,
+    key_directory: str | None = None,
 ) -> Transfer:
     """What the files come to, in the order given. What cannot be read is among its problems."""
     found = [each for path in paths for each in _read(path)]
     files = [each for each in found if isinstance(each, HelperFile)]
     come_to = transfer(
-        files, node_group=node_group, listener_names=listener_names, packaged_shaping=packaged_shaping
+        files,
+        node_group=node_group,
+        listener_names=listener_names,
+        packaged_shaping=packaged_shaping,
+        key_directory=key_directory,
     )
     return replace(
         come_to,

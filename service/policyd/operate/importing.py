@@ -10,6 +10,7 @@ from policyd.errors import Problem as PlacedProblem
 from policyd.store import rows as store
 from policyd.store.notices import notices_of
 from policyd.store.pool import Connection
+from policyd.store.shaping import other_providers
 from policyd.transfer.findings import Checked, Note, Problem, Row
 from policyd.transfer.reading import Transfer
 
@@ -58,6 +59,7 @@ async def import_rows(
         host_address = [transfer.host_address] if transfer.host_address is not None else []
         if host_address and not await store.allow_host_address(connection):
             host_address = []
+        staying = await _staying_providers(connection, wanted)
         changes = await store.changes_so_far(connection)
     if not dry_run:
         await store.analyze(connection, {change.table for change in changes})
@@ -66,9 +68,17 @@ async def import_rows(
         revision=changes[0].revision if changes else None,
         tables=_counts(wanted, changes),
         changes=tuple(changes),
-        notes=(*transfer.notes, *dangling, *base_notes, *host_address),
+        notes=(*transfer.notes, *dangling, *base_notes, *staying, *host_address),
         warnings=tuple(warnings),
     )
+
+
+async def _staying_providers(connection: Connection, rows: Sequence[Row]) -> list[Note]:
+    """A note about providers of shaping that are not in the files: where several match, their order decides."""
+    imported = {str(row.values["name"]): row.origin for row in rows if row.table == "shaping_provider"}
+    names = await other_providers(connection, imported) if imported else []
+    sentence = f"other providers stay ({', '.join(names)}): where one of them matches too, position says which of them wins"
+    return [Note(topic="surprise", origin=next(iter(imported.values())), sentence=sentence)] if names else []
 
 
 async def _check(connection: Connection, transfer: Transfer) -> list[Note]:
@@ -138,7 +148,8 @@ async def _without_present_bases(connection: Connection, rows: Sequence[Row]) ->
 def _by_table(rows: Sequence[Row]) -> dict[str, list[store.Record]]:
     by_table: dict[str, list[store.Record]] = {}
     for row in rows:
-        values = {"singleton": True, **row.values} if row.table == "queue_settings" else row.values
+        has_one_row = row.table in ("queue_settings", "dkim_settings")
+        values = {"singleton": True, **row.values} if has_one_row else row.values
         by_table.setdefault(row.table, []).append(values)
     return by_table
 

@@ -39,6 +39,10 @@ _SETTINGS = (
     "default_tenant",
 )
 
+# Windows of time, and the settings' key root, are policyd's own: no file speaks of them, so none changes them.
+_DKIM = ("selector", "headers", "header_canonicalization", "body_canonicalization", "over_sign", "expiration")
+_KEY_PLACE = ("key_root", "key_name")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
@@ -48,7 +52,8 @@ class Table:
     key: tuple[str, ...]
     columns: tuple[str, ...] = ()
     part_of: tuple[str, tuple[str, ...]] | None = None
-    """The parent's table, and its key as this table calls it: a document is replaced with all its children."""
+    """The parent's table, and its key as this table calls it: a document is replaced with all its children. A parent of
+    one row is called nothing."""
 
     def upsert(self) -> str:
         """Writes the rows of one JSON array; a row that would stay what it is, to the letter, is not touched."""
@@ -70,7 +75,7 @@ class Table:
     def delete_others(self, parent: tuple[str, ...]) -> str:
         """Deletes the children of the documents in one JSON array that are not among the rows in another one."""
         given = f"jsonb_populate_recordset(null::policy.{self.name}, ${{}}::text::jsonb)"
-        same_parent = " and ".join(f"d.{column} = t.{column}" for column in parent)
+        same_parent = " and ".join(f"d.{column} = t.{column}" for column in parent) or "true"
         same_row = " and ".join(f"n.{column} = t.{column}" for column in self.key)
         return (
             f"delete from policy.{self.name} as t using {given.format(1)} as d"  # noqa: S608 -- as above
@@ -115,6 +120,17 @@ TABLES = (  # a table comes after those that its foreign keys point at
         key=("listener", "domain"),
         columns=("relay_to", "relay_from", "relay_from_authz", "log_oob", "log_arf"),
     ),
+    Table(name="dkim_settings", key=("singleton",), columns=_DKIM),
+    Table(
+        name="dkim_signature", key=("name",), columns=("domain", "policy", "algorithm", *_DKIM, *_KEY_PLACE)
+    ),
+    Table(
+        name="dkim_additional_signature",
+        key=("position",),
+        columns=("signature",),
+        part_of=("dkim_settings", ()),
+    ),
+    Table(name="dkim_domain", key=("domain",), columns=("algorithm", *_DKIM, *_KEY_PLACE)),
     Table(
         name="shaping_provider",
         key=("name",),
@@ -261,10 +277,12 @@ async def write_rows(connection: Connection, rows: Mapping[str, Sequence[Record]
             parent_key = next(each.key for each in TABLES if each.name == parent_table)
             if parents := rows.get(parent_table, ()):
                 documents = [
-                    {mine: parent[its] for mine, its in zip(called, parent_key, strict=True)}
+                    {mine: parent[its] for mine, its in zip(called, parent_key, strict=bool(called))}
                     for parent in parents
                 ]
                 await connection.execute(table.delete_others(called), _array(documents), _array(given))
+        # What is checked at the end is checked now, so that a dry run hears of it, too.
+        await connection.execute("set constraints all immediate")
 
 
 async def allow_host_address(connection: Connection) -> bool:

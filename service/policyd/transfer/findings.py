@@ -1,5 +1,6 @@
 """What reading helper files finds: rows, what must be checked before they are stored, problems and notes."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +8,7 @@ from typing import Literal, TypeAlias
 
 Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
 Topic: TypeAlias = Literal[
-    "ignored", "normalised", "surprise", "trie", "host address", "not imported", "base row"
+    "ignored", "normalised", "surprise", "trie", "host address", "not imported", "base row", "keys"
 ]
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -116,7 +117,33 @@ class Secret:
     origin: Origin
 
 
-Finding: TypeAlias = Row | Checked | Reference | Problem | Note | Secret
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRoot:
+    """A place where the files' private keys are, as a key root of the service's configuration."""
+
+    name: str
+    settings: Mapping[str, str]
+    origin: Origin
+
+    def section(self) -> list[str]:
+        """The lines of `policyd.toml` that make it known to the service."""
+        return [
+            f"[keys.{self.name}]",
+            *(f"{name} = {json.dumps(value)}" for name, value in self.settings.items()),
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedKey:
+    """A private key that a row signs with: its root and name, and what it is to be (None: anything)."""
+
+    root: str
+    name: str
+    algorithm: str | None
+    origin: Origin
+
+
+Finding: TypeAlias = Row | Checked | Reference | Problem | Note | Secret | KeyRoot | WantedKey
 
 
 def toml_path(key: tuple[str, ...]) -> str:

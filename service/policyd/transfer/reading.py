@@ -3,15 +3,25 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from policyd.transfer.dkim import read_dkim
 from policyd.transfer.files import HelperFile, HelperKind
-from policyd.transfer.findings import Checked, Finding, HostAddress, Note, Problem, Reference, Row, Secret
+from policyd.transfer.findings import (
+    Checked,
+    Finding,
+    HostAddress,
+    KeyRoot,
+    Note,
+    Problem,
+    Reference,
+    Row,
+    Secret,
+    WantedKey,
+)
 from policyd.transfer.listener_domains import read_listener_domains
 from policyd.transfer.names import node_group_problem
 from policyd.transfer.queues import read_queues
 from policyd.transfer.shaping import read_shaping
 from policyd.transfer.sources import read_sources
-
-_NOT_YET: tuple[HelperKind, ...] = ("dkim",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +35,8 @@ class Transfer:
     notes: tuple[Note, ...] = ()
     secrets: tuple[Secret, ...] = ()
     host_address: HostAddress | None = None
+    key_roots: tuple[KeyRoot, ...] = ()
+    wanted_keys: tuple[WantedKey, ...] = ()
 
     def secrets_line(self) -> str:
         """The argument of `policyd:setup` that gives the secrets to a node, with blanks to fill in."""
@@ -38,14 +50,20 @@ def transfer(
     node_group: str | None = None,
     listener_names: Mapping[str, str] | None = None,
     packaged_shaping: bool = True,
+    key_directory: str | None = None,
 ) -> Transfer:
     """
     The files as rows, merged in the order given; *listener_names* maps `ip:port` to names of the operator's own.
 
     With *packaged_shaping*, nodes load KumoMTA's own shaping file too, so that its rules are left out.
+    *key_directory* is where the keys of the default root are now, besides KumoMTA's own directory.
     """
     order = {file.name: number for number, file in enumerate(files)}
-    return _sorted(_findings(files, node_group, listener_names or {}, packaged_shaping), order)
+    found = [
+        *_findings(files, node_group, listener_names or {}, packaged_shaping),
+        *read_dkim([file for file in files if file.kind == "dkim"], key_directory),
+    ]
+    return _sorted(found, order)
 
 
 def _findings(
@@ -62,10 +80,7 @@ def _findings(
         for key in file.repeated:
             sentence = f"'{key}' stands twice in one object; KumoMTA takes the last one, and so does policyd"
             yield Note(topic="surprise", origin=file.origin(), sentence=sentence)
-        if file.kind in _NOT_YET:
-            sentence = f"this is a file of {file.kind}, which this policyd does not import yet; left out"
-            yield Note(topic="not imported", origin=file.origin(), sentence=sentence)
-        elif node_group is not None and file.kind != "sources":
+        if node_group is not None and file.kind != "sources":
             sentence = f"only sources and pools can be of a group of nodes, and this is a file of {file.kind}"
             yield Problem(origin=file.origin(), sentence=sentence)
     yield from read_sources(of_kind.get("sources", []), node_group)
@@ -86,4 +101,6 @@ def _sorted(findings: Iterable[Finding], order: Mapping[str, int]) -> Transfer:
         notes=tuple(note for note in notes if not isinstance(note, HostAddress)),
         secrets=tuple(finding for finding in everything if isinstance(finding, Secret)),
         host_address=next((note for note in notes if isinstance(note, HostAddress)), None),
+        key_roots=tuple(finding for finding in everything if isinstance(finding, KeyRoot)),
+        wanted_keys=tuple(finding for finding in everything if isinstance(finding, WantedKey)),
     )

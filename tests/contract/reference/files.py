@@ -16,6 +16,7 @@ class Policy(TypedDict):
     listener_domains: list[Fields]
     sources: list[Fields]
     queues: list[Fields]
+    dkim: list[Fields]
 
 
 def table(value: object) -> Fields:

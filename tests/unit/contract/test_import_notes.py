@@ -43,7 +43,7 @@ def test_a_queue_that_answers_where_kumomta_does_not_is_named(data):
         key = matching_key(known, domain, "nearest")
         for tenant in [None, *_tenants_inside(known, key)]:
             question = {"kind": "queue", "domain": domain, "tenant": tenant, "campaign": None}
-            policy: Policy = {"listener_domains": [], "sources": [], "queues": files}
+            policy: Policy = {"listener_domains": [], "sources": [], "queues": files, "dkim": []}
             stock, nearest = (expected(question, policy, variant) for variant in ("stock", "nearest"))
             # `default` is a label of KumoMTA's trie too, but no name that mail is sent to ends in it.
             if stock != nearest and domain.split(".")[-1] != "default":

@@ -3,7 +3,6 @@
 import pytest
 
 from policyd.transfer.files import HelperKind, UnreadableFile, UnrecognisedFile, kind_named, read_helper_file
-from policyd.transfer.reading import transfer
 
 
 @pytest.mark.parametrize(
@@ -63,11 +62,3 @@ def test_kinds_may_be_named_by_their_helper() -> None:
         "listener_domains",
         None,
     ]
-
-
-@pytest.mark.parametrize("kind", ["dkim"])
-def test_files_that_are_not_imported_yet_are_said_to_be_left_out(kind: HelperKind) -> None:
-    found = transfer([read_helper_file("x.toml", "[base]\nselector = 's1'", kind)])
-    assert not found.rows
-    assert [(note.topic, note.origin.file) for note in found.notes] == [("not imported", "x.toml")]
-    assert kind in found.notes[0].sentence
