@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import time
 import tomllib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ import pytest
 from aiohttp import web
 from click.testing import CliRunner, Result
 
+from policyd.cli import shaping
 from policyd.cli.main import policyd, status_of
 from policyd.errors import PolicydError, PolicyInvalid
 from policyd.operate.shaping_file import check_shaping, replace_shaping
@@ -96,6 +98,35 @@ async def test_an_outage_a_wrong_token_and_a_stranger_leave_the_file_as_it_is(
             assert status(await pull(file, url)) == expected, answer
     assert file.read_text() == '{"default": {}}'
     assert [path.name for path in tmp_path.iterdir()] == ["shaping.json"]
+
+
+async def test_it_goes_on_pulling_through_an_outage(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "shaping.json"
+    urls = iter([NOBODY, service.url, service.url])
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    pull_once = shaping._pull
+    monkeypatch.setattr(
+        shaping, "_pull", lambda url, token, path: pull_once(next(urls) + "/shaping.json", token, path)
+    )
+
+    def invoke() -> Result:
+        arguments = ["shaping", "pull", str(file), "--every", "30s", "--set", f"client.token={TOKEN}"]
+        return CliRunner().invoke(policyd, arguments)
+
+    result = await asyncio.to_thread(invoke)
+    assert slept == [30, 30, 30]
+    assert "does not answer" in result.stderr
+    assert result.stdout.count("new") == 1
+    assert file.read_text() == "{}\n"
 
 
 async def test_a_stale_answer_is_better_than_no_file(tmp_path: Path) -> None:

@@ -1,9 +1,13 @@
 """Shaping files as rows: merged as KumoMTA's loader merges them, as far as no MX has to be asked for it."""
 
+import tomllib
+from pathlib import Path
+
 import pytest
 
 from policyd.transfer import packaged_shaping
 from policyd.transfer.findings import Json
+from policyd.transfer.shaping_rules import SECRETS
 from tests.unit.transfer.given import files, notes, problems, read, rows
 
 
@@ -250,3 +254,10 @@ def test_kumomtas_own_file_itself_is_left_out_whatever_its_comments(monkeypatch)
     assert [row.values.get("domain") for row in found.rows] == ["a.example"]
     (note,) = notes(found, "not imported")
     assert "this is KumoMTA's own shaping file" in str(note)
+
+
+def test_no_option_of_kumomta_is_taken_for_a_misspelt_word_of_shaping():
+    options = tomllib.loads((Path(__file__).parents[3] / "sql/options.toml").read_text())["egress_path"]
+    for section in ('["a.example"]', "[provider.p]", '["a.example".sources.s]', "[provider.p.sources.s]"):
+        text = "\n".join(f"{name} = 1" for name in options if name not in SECRETS)
+        assert problems(read(shaping=f"{section}\n{text}")) == []
