@@ -169,43 +169,52 @@ create function policy.shaping_rule(fields jsonb) returns jsonb
     || case when (fields ->> 'match_internal')::boolean then jsonb_build_object('match_internal', true) else '{}' end;
 comment on function policy.shaping_rule(jsonb) is 'A row of automation (as jsonb) in KumoMTA''s spelling.';
 
--- Always there: without rows it says nothing, which is what an empty file says to KumoMTA. Lists, because objects
--- have no order in jsonb.
+-- A function that is not inlined: the view stands in the one statement that reads documents of all kinds, and making
+-- its plan ready would cost every lookup half as much again. Lists, because objects have no order in jsonb.
+create function policy.shaping_body() returns jsonb
+  language plpgsql stable set search_path = '' set jit = off as $$
+begin
+  return jsonb_build_object(
+    'providers', (
+      select coalesce(jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
+          'name', p.name, 'replace_base', p.replace_base,
+          'provider_connection_limit', p.provider_connection_limit,
+          'provider_max_message_rate', p.provider_max_message_rate))
+        || jsonb_build_object(
+          'options', p.options, 'match', coalesce(m.list, '[]'), 'sources', coalesce(s.list, '[]'),
+          'automation', coalesce(a.list, '[]'))
+        order by p.position nulls last, p.name collate "C"), '[]')
+      from policy.shaping_provider as p
+      left join (
+        select m.provider, jsonb_agg(jsonb_build_object(m.rule, m.value) order by m.rule, m.value collate "C") as list
+        from policy.shaping_provider_match as m group by m.provider) as m on m.provider = p.name
+      left join (
+        select s.provider, jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
+            'name', s.source, 'provider_source_selection_rate', s.provider_source_selection_rate))
+          || jsonb_build_object('options', s.options) order by s.source collate "C") as list
+        from policy.shaping_provider_source as s group by s.provider) as s on s.provider = p.name
+      left join (
+        select a.provider, jsonb_agg(policy.shaping_rule(to_jsonb(a)) order by a.position) as list
+        from policy.shaping_provider_automation as a group by a.provider) as a on a.provider = p.name),
+    'domains', (
+      select coalesce(jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
+          'name', d.domain, 'mx_rollup', d.mx_rollup, 'replace_base', d.replace_base))
+        || jsonb_build_object(
+          'options', d.options, 'sources', coalesce(s.list, '[]'), 'automation', coalesce(a.list, '[]'))
+        order by d.domain <> 'default', d.position nulls last, d.domain collate "C"), '[]')
+      from policy.shaping_domain as d
+      left join (
+        select s.domain, jsonb_agg(jsonb_build_object('name', s.source, 'options', s.options) order by s.source collate "C") as list
+        from policy.shaping_domain_source as s group by s.domain) as s on s.domain = d.domain
+      left join (
+        select a.domain, jsonb_agg(policy.shaping_rule(to_jsonb(a)) order by a.position) as list
+        from policy.shaping_domain_automation as a group by a.domain) as a on a.domain = d.domain));
+end $$;
+comment on function policy.shaping_body() is 'All of shaping: providers and domains, each in its order.';
+
+-- Always there: without rows it says nothing, which is what an empty file says to KumoMTA.
 create view policy.shaping_document as
-select 'shaping' as tag, jsonb_build_object(
-  'providers', coalesce((
-    select jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
-        'name', p.name, 'replace_base', p.replace_base,
-        'provider_connection_limit', p.provider_connection_limit,
-        'provider_max_message_rate', p.provider_max_message_rate))
-      || jsonb_build_object(
-        'options', p.options,
-        'match', coalesce((
-          select jsonb_agg(jsonb_build_object(m.rule, m.value) order by m.rule, m.value collate "C")
-          from policy.shaping_provider_match as m where m.provider = p.name), '[]'),
-        'sources', coalesce((
-          select jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
-              'name', s.source, 'provider_source_selection_rate', s.provider_source_selection_rate))
-            || jsonb_build_object('options', s.options) order by s.source collate "C")
-          from policy.shaping_provider_source as s where s.provider = p.name), '[]'),
-        'automation', coalesce((
-          select jsonb_agg(policy.shaping_rule(to_jsonb(a)) order by a.position)
-          from policy.shaping_provider_automation as a where a.provider = p.name), '[]'))
-      order by p.position nulls last, p.name collate "C")
-    from policy.shaping_provider as p), '[]'),
-  'domains', coalesce((
-    select jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
-        'name', d.domain, 'mx_rollup', d.mx_rollup, 'replace_base', d.replace_base))
-      || jsonb_build_object(
-        'options', d.options,
-        'sources', coalesce((
-          select jsonb_agg(jsonb_build_object('name', s.source, 'options', s.options) order by s.source collate "C")
-          from policy.shaping_domain_source as s where s.domain = d.domain), '[]'),
-        'automation', coalesce((
-          select jsonb_agg(policy.shaping_rule(to_jsonb(a)) order by a.position)
-          from policy.shaping_domain_automation as a where a.domain = d.domain), '[]'))
-      order by d.domain <> 'default', d.position nulls last, d.domain collate "C")
-    from policy.shaping_domain as d), '[]')) as body;
+select 'shaping' as tag, policy.shaping_body() as body;
 comment on view policy.shaping_document is 'All of shaping: providers and domains, each in its order.';
 comment on column policy.shaping_document.tag is 'the document';
 comment on column policy.shaping_document.body is 'what it says';
