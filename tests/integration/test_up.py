@@ -103,6 +103,10 @@ def test_the_first_run_makes_everything_and_the_second_keeps_it(fresh_state):
         for secret in ("token", "credential.json"):
             assert (fresh_state / secret).stat().st_mode & 0o777 == 0o600
         assert json.loads((fresh_state / "credential.json").read_text())["password"] not in first.page
+        keys = sorted((fresh_state / "dkim").rglob("*.key"))
+        assert len(keys) == 6
+        assert {key.stat().st_mode & 0o777 for key in keys} == {0o600}
+        before = [key.read_bytes() for key in keys]
         sql(fresh_state, "delete from policy.listener_domain where domain = 'example.com'")
         token = (fresh_state / "token").read_text()
         assert first.end() == 0
@@ -118,6 +122,10 @@ def test_the_first_run_makes_everything_and_the_second_keeps_it(fresh_state):
             == []
         )
         assert second.ask("/queue-settings")[0] == 200
+        assert [key.read_bytes() for key in keys] == before
+        for domain in ("example.com", "alerts.example.com", "x.acme.example", "nobody.example"):
+            status, _, plan = second.ask(f"/dkim/{domain}")
+            assert (status, "key_id" in json.dumps(plan)) == (200, True), plan
         assert second.end() == 0
 
 
@@ -132,6 +140,9 @@ def test_the_printed_lines_work_as_they_stand(fresh_state):
         assert all(answer.startswith("HTTP/1.1 200 OK") for answer in answers), answers
         assert all("Policy-Position: " in answer for answer in answers)
         assert [_body(answer)["tenant"] for answer in answers if '"authenticated":true' in answer] == ["acme"]
+        assert [_body(answer)["answer"]["algorithm"] for answer in answers if "PRIVATE KEY" in answer] == [
+            "sha256"
+        ]
         assert _shell(change) == "UPDATE 1\n"
         changed = _shell(questions[0])
         assert _body(changed) != _body(answers[0])

@@ -34,6 +34,7 @@ def greeting(
         f"  policy    {', '.join(_counts(samples))}",
         f"  database  {database}",
         f"  token     {token}",
+        f"  keys      {_keys(config)}",
         *([] if credential is None else [f"  password  {credential}"]),
         "",
         "Ask it, in another terminal:",
@@ -50,6 +51,11 @@ def greeting(
     return "\n".join(lines)
 
 
+def _keys(config: Config) -> str:
+    root = config.keys["default"]
+    return str(root.dir) if root.kind == "files" else f"Vault, {root.mount}/{root.prefix}"
+
+
 def _program() -> str:
     found = Path(sys.argv[0])
     return str(found.absolute()) if found.name == "policyd" and found.exists() else "policyd"
@@ -61,6 +67,7 @@ def _counts(samples: Samples) -> Iterator[str]:
     yield counted(samples.egress_pools, "pool")
     yield counted(samples.tenants, "tenant")
     yield counted(samples.queues, "queue domain")
+    yield counted(samples.dkim_domains, "DKIM domain")
 
 
 def _questions(lookups: str, samples: Samples, token: Path, credential: Path | None) -> Iterator[str]:
@@ -72,10 +79,17 @@ def _questions(lookups: str, samples: Samples, token: Path, credential: Path | N
         f"/queue/{quote(queue)}?tenant={quote(tenant)}",
         f"/egress-pool/{quote(pool)}",
         "/queue-settings",
+        *_signing(samples),
     ):
         yield f"{curl} {shlex.quote(lookups + path)}"
     if credential is not None:
         yield f"{curl} -d {shlex.quote(f'@{credential}')} {shlex.quote(lookups + '/smtp-auth')}"
+
+
+def _signing(samples: Samples) -> Iterator[str]:
+    if samples.dkim_domain is not None and samples.dkim_selector is not None:
+        yield f"/dkim/{quote(samples.dkim_domain)}"
+        yield f"/dkim/{quote(samples.dkim_domain)}/{quote(samples.dkim_selector)}"
 
 
 def _change(samples: Samples) -> str:

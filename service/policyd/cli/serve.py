@@ -16,16 +16,19 @@ from policyd import app
 from policyd.cli.configured import configured
 from policyd.cli.connecting import person, reachable
 from policyd.cli.greeting import greeting
-from policyd.config import Config
+from policyd.config import Config, KeyRootConfig
 from policyd.config_loader import Loaded
 from policyd.errors import DatabaseUnavailable
 from policyd.observe.events import CurrencyRegained, Observation, Observer
 from policyd.observe.logs import set_up_logging
-from policyd.operate.first_run import import_example, make_examples, make_token_file
+from policyd.operate.first_run import import_example, make_examples, make_keys, make_token_file
 from policyd.shipped import example_root
 from policyd.store import embedded
 from policyd.store.migrate import Migration, check_schema, migrate
-from policyd.store.samples import Samples, read_samples
+from policyd.store.samples import Samples, is_untouched, read_samples
+
+_KEYS = "dkim"
+"""Where in the state directory the keys of the example are."""
 
 
 @click.command("serve")
@@ -73,6 +76,7 @@ async def _up(loaded: Loaded, config: Config, server: embedded.Server | None) ->
     token = config.embedded.state / "token"
     credential = config.embedded.state / "credential.json"
     samples = await _prepare(config, token, credential)
+    config = _with_example_keys(loaded, config)
     options = (
         ["--state", str(config.embedded.state)]
         if "a flag" in loaded.origins.get("embedded.state", "")
@@ -103,6 +107,14 @@ async def _up(loaded: Loaded, config: Config, server: embedded.Server | None) ->
             await asyncio.Event().wait()
 
 
+def _with_example_keys(loaded: Loaded, config: Config) -> Config:
+    """Private keys are those that the first run made, unless somebody says where they are."""
+    made = config.embedded.state / _KEYS
+    if any(key.startswith("keys.default.") for key in loaded.origins) or not made.is_dir():
+        return config
+    return replace(config, keys={**config.keys, "default": KeyRootConfig(dir=made)})
+
+
 def _when_current(call: Callable[[], None]) -> Observer:
     def observe(observation: Observation) -> None:
         if isinstance(observation, CurrencyRegained):
@@ -117,6 +129,9 @@ async def _prepare(config: Config, token: Path, credential: Path) -> Samples:
         applied: list[Migration] = await migrate(connection)
         if applied:
             _say(f"schema: applied {applied[0].name} to {applied[-1].name}")
+        if await is_untouched(connection):  # before the rows: once those are there, nobody makes them keys
+            made = await asyncio.to_thread(make_keys, example_root(), config.embedded.state / _KEYS)
+            _say(f"keys: made {made} in {config.embedded.state / _KEYS}")
         imported = await import_example(connection, example_root())
         if imported is not None:
             _say(f"policy: imported the example in {example_root()}")

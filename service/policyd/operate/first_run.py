@@ -1,4 +1,4 @@
-"""What `policyd up` puts into a database that nobody has used: a policy to look at, and a token to ask with."""
+"""What `policyd up` puts where nobody has been: a policy to look at, keys that it signs with, a token to ask with."""
 
 import json
 import os
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from policyd.errors import PolicyInvalid, Problem
+from policyd.keys.making import make_pem
 from policyd.operate.credentials import create_credential
 from policyd.operate.helper_files import read_paths
 from policyd.operate.importing import ImportReport, import_rows
@@ -17,7 +18,7 @@ from policyd.store.tokens import delete_token
 
 TOKEN_NAME = "local"  # noqa: S105 - a name
 TOKEN_NETWORKS: Sequence[str] = ("127.0.0.0/8", "::1/128")
-TOKEN_SCOPES: Sequence[str] = ("lookup", "auth", "status", "admin")
+TOKEN_SCOPES: Sequence[str] = ("lookup", "dkim", "auth", "status", "admin")
 EXAMPLE_CUSTOMER = "acme"
 
 
@@ -46,6 +47,23 @@ async def make_examples(connection: Connection, path: Path) -> None:
             await create_credential(connection, EXAMPLE_CUSTOMER, password, tenant=EXAMPLE_CUSTOMER)
     question = {"username": EXAMPLE_CUSTOMER, "password": password, "peer": "127.0.0.1"}
     _write(path, json.dumps(question) + "\n")
+
+
+def make_keys(example: Path, directory: Path) -> int:
+    """
+    Make the private keys that the example's rows sign with, as far as they are not there; how many those were.
+
+    They are worth nothing, but nobody has to believe that: their owner alone can read them.
+    """
+    made = 0
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for wanted in read_paths([str(example)]).wanted_keys:
+        path = directory / f"{wanted.name}.key"
+        if not path.exists():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _write(path, make_pem("ed25519" if wanted.algorithm == "ed25519" else "sha256").decode())
+            made += 1
+    return made
 
 
 async def make_token_file(connection: Connection, path: Path) -> bool:

@@ -254,8 +254,16 @@ select (select domain from policy.listener_domain
        (select domain from policy.queue where domain <> 'default' and domain !~ '\*'
          order by domain = 'gmail.com' desc, domain limit 1) as queue,
        (select name from policy.tenant order by name limit 1) as tenant,
+       dkim.domain as dkim_domain, dkim.selector as dkim_selector,
        (select count(*) from policy.listener_domain) as listener_domains,
        (select count(*) from policy.egress_source where name <> 'unspecified') as egress_sources,
        (select count(*) from policy.egress_pool where name <> 'unspecified') as egress_pools,
        (select count(*) from policy.tenant) as tenants,
-       (select count(*) from policy.queue) as queues;
+       (select count(*) from policy.queue) as queues,
+       (select count(*) from policy.dkim_domain) as dkim_domains
+  from (values (1)) one (row)
+  left join lateral (
+    select d.domain, coalesce(d.selector, s.selector) as selector
+      from policy.dkim_domain d, policy.dkim_settings s
+     where d.domain !~ '\*' and d.key_name is null
+     order by d.domain = 'example.com' desc, d.domain limit 1) dkim on true;

@@ -14,11 +14,14 @@ class Samples:
     egress_pool: str | None
     queue: str | None
     tenant: str | None
+    dkim_domain: str | None
+    dkim_selector: str | None
     listener_domains: int
     egress_sources: int
     egress_pools: int
     tenants: int
     queues: int
+    dkim_domains: int
 
 
 async def read_samples(connection: Connection) -> Samples:
