@@ -137,6 +137,22 @@ async def test_a_stale_answer_is_better_than_no_file(tmp_path: Path) -> None:
         assert status(await pull(tmp_path / "shaping.json", url)) == 0
 
 
+@pytest.mark.parametrize("path", ["/shaping.json", "/shaping.toml"])
+async def test_a_person_can_look_at_the_file(service: Service, db: Connection, path: str) -> None:
+    await db.execute("insert into policy.shaping_domain (domain, mx_rollup) values ('a.test', false)")
+    await service.reach(await head(db))
+
+    def invoke() -> Result:
+        settings = [f"client.url={service.url}", f"client.token={TOKEN}"]
+        options = [part for setting in settings for part in ("--set", setting)]
+        return CliRunner().invoke(policyd, ["lookup", path, *options])
+
+    result = await asyncio.to_thread(invoke)
+    assert result.exit_code == 0, result.output
+    assert "a.test" in result.output
+    assert "mx_rollup" in result.output
+
+
 def test_a_file_of_another_ending_is_a_mistake_on_the_command_line(tmp_path: Path) -> None:
     result = CliRunner().invoke(policyd, ["shaping", "pull", str(tmp_path / "shaping.txt")])
     assert (result.exit_code, ".json or .toml" in result.output) == (2, True)

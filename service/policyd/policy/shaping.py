@@ -17,7 +17,6 @@ from policyd.policy.lookup import File, Kind, Lookup
 SHAPING = "shaping"
 SECRET_EVENT = "policyd.secret"  # noqa: S105 - the name of an event
 SECRETS = frozenset(("tls_certificate", "tls_private_key", "smtp_auth_plain_password"))
-_SETTING_ACTIONS = ("SetConfig", "SetDomainConfig")
 
 
 def resolve(lookup: Lookup, now: float) -> Resolver:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterator
 
+from policyd.policy.shaping import SECRET_EVENT
 from policyd.transfer.findings import Field, Json, Problem, Secret
 
 
@@ -14,7 +15,7 @@ def take_secret(
         case {"secret": str(), **rest} if not rest:
             record[option] = item.value
             return
-        case {"event_name": "policyd.secret", "event_args": [str(known)]}:
+        case {"event_name": str(event), "event_args": [str(known)]} if event == SECRET_EVENT:
             record[option] = {"secret": known}  # as /shaping.json says it
             return
         case (

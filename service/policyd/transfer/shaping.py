@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from policyd.policy.shaping import SECRETS
 from policyd.transfer.files import HelperFile, nearest
 from policyd.transfer.findings import Checked, Finding, Json, Note, Origin, Problem, Reference, Row
 from policyd.transfer.names import name_problem
@@ -21,7 +22,7 @@ from policyd.transfer.shaping_files import (
     out_of_order,
     read_sections,
 )
-from policyd.transfer.shaping_rules import SECRETS, read_rule
+from policyd.transfer.shaping_rules import read_rule
 from policyd.transfer.values import boolean_problem
 
 _MATCHES = ("MXSuffix", "DomainSuffix", "HostName")

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
+from policyd.policy.shaping import SECRETS
 from policyd.transfer.files import nearest
 from policyd.transfer.findings import Checked, Field, Finding, Json, Note, Origin, Problem
 from policyd.transfer.secrets import take_secret
 from policyd.transfer.shaping_files import Part
 from policyd.transfer.values import boolean_problem
 
-SECRETS = ("tls_certificate", "tls_private_key", "smtp_auth_plain_password")
 _KEYS = ("regex", "action", "trigger", "duration", "match_internal")
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from policyd.policy.shaping import SECRETS
 from policyd.transfer import packaged_shaping
 from policyd.transfer.findings import Json
-from policyd.transfer.shaping_rules import SECRETS
 from tests.unit.transfer.given import files, notes, problems, read, rows
 
 
