@@ -1,5 +1,6 @@
 """A lookup: one question, a kind and its parameters, in canonical form."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -10,6 +11,8 @@ from policyd.policy.asking import Json, Resolver
 
 LONGEST_NAME = 255
 LONGEST_VALUE = 1000
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
+_NOTHING_TO_ESCAPE = re.compile(r"[A-Za-z0-9_.~*:-]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +45,7 @@ class Parameter:
             raise self._invalid("is empty", "a name")
         if len(asked) > self.longest:
             raise self._invalid(f"has {len(asked)} characters", f"at most {self.longest}")
-        if any(character < " " or character == "\x7f" for character in asked):
+        if _CONTROL_CHARACTER.search(asked):
             raise self._invalid("holds a control character", "printable characters")
         return self.normalise(asked)
 
@@ -77,8 +80,8 @@ class Kind:
 
     def lookup(self, key: str, parameters: Mapping[str, str]) -> Lookup:
         """The lookup of a key and parameters that are canonical already."""
-        path = f"/{self.segment}" if self.key is None else f"/{self.segment}/{quote(key, safe='*:')}"
-        query = "&".join(f"{name}={quote(value, safe='*:')}" for name, value in parameters.items())
+        path = f"/{self.segment}" if self.key is None else f"/{self.segment}/{_escape(key)}"
+        query = "&".join([f"{name}={_escape(value)}" for name, value in parameters.items()])
         return Lookup(
             kind=self.name,
             path=f"{path}?{query}" if query else path,
@@ -115,3 +118,7 @@ def row_name(meaning: str) -> Parameter:
 def optional_name(asked: str) -> str | None:
     """A name that may be left out: empty and `*` mean the same as not given."""
     return None if asked in ("", "*") else asked
+
+
+def _escape(text: str) -> str:
+    return text if _NOTHING_TO_ESCAPE.fullmatch(text) else quote(text, safe="*:")

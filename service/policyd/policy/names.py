@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import idna
 
-_LABEL = re.compile(r"[a-z0-9_-]{1,63}")
+_ROW = re.compile(r"(?:\*\.)?[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
 _LONGEST_DOMAIN = 253  # RFC 1035, without the root
 _DOTS = str.maketrans("\u3002\uff0e\uff61", "...")  # what IDNA takes for one
 
@@ -31,21 +31,20 @@ def domain_chain(name: str) -> Iterator[str]:
     A name that cannot be a row is left out; the wildcards above it are not. `*.example.com` and `*` themselves may
     be asked for: a node that knows which rows exist asks for the row.
     """
-    if _can_be_row(name):
+    is_row = _can_be_row(name)
+    if is_row:
         yield name
-    parent = name.removeprefix("*.") if name.startswith("*.") else name
+    parent = name.removeprefix("*.")
     while "." in parent:
         parent = parent.partition(".")[2]
-        if _can_be_row(f"*.{parent}"):
+        # Above a name that can be a row there are only names that can be, too.
+        if is_row or _can_be_row(f"*.{parent}"):
             yield f"*.{parent}"
     yield "*"
 
 
 def _can_be_row(name: str) -> bool:
-    if name == "*":
-        return False
-    labels = name.removeprefix("*.").split(".")
-    return len(name) <= _LONGEST_DOMAIN and all(_LABEL.fullmatch(label) for label in labels)
+    return len(name) <= _LONGEST_DOMAIN and _ROW.fullmatch(name) is not None
 
 
 def _a_label(label: str) -> str:

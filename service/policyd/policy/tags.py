@@ -3,6 +3,9 @@
 
 def tag(kind: str, *parts: str) -> str:
     """The name of one document; inside a part `%` is written `%25` and `/` is `%2F`."""
+    name = "/".join((kind, *parts))
+    if "%" not in name and name.count("/") == len(parts):
+        return name
     return "/".join((kind, *(part.replace("%", "%25").replace("/", "%2F") for part in parts)))
 
 
