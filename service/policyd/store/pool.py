@@ -66,13 +66,20 @@ def translated() -> Iterator[None]:
 
 
 async def connect(
-    config: DatabaseConfig, *, purpose: str, statement_timeout: float | None = None, index_only: bool = False
+    config: DatabaseConfig,
+    *,
+    purpose: str,
+    statement_timeout: float | None = None,
+    index_only: bool = False,
+    plan_once: bool = False,
 ) -> Connection:
     """
     A connection to the primary, named after its *purpose* in pg_stat_activity.
 
     *index_only* is for lookups: a statement prepared while a table was empty would otherwise scan a million rows
-    after an import. Without *statement_timeout* the configured one holds; 0 means none.
+    after an import. *plan_once* is for statements whose best plan does not depend on what is asked: otherwise
+    PostgreSQL plans them anew each time, which takes longer than reading. Without *statement_timeout* the configured
+    one holds; 0 means none.
     """
     seconds = config.statement_timeout if statement_timeout is None else statement_timeout
     settings = {
@@ -82,6 +89,8 @@ async def connect(
     }
     if index_only:
         settings |= {"enable_seqscan": "off", "max_parallel_workers_per_gather": "0"}
+    if plan_once:
+        settings["plan_cache_mode"] = "force_generic_plan"
     try:
         with translated():
             connection: Connection = await asyncpg.connect(
@@ -109,9 +118,12 @@ async def close(connection: Connection) -> None:
 class Connections:
     """At most *most* connections, opened when first needed, opened anew after an error."""
 
-    def __init__(self, config: DatabaseConfig, *, purpose: str, most: int, observe: Observer) -> None:
+    def __init__(
+        self, config: DatabaseConfig, *, purpose: str, most: int, observe: Observer, plan_once: bool = False
+    ) -> None:
         self._config = config
         self._purpose = purpose
+        self._plan_once = plan_once
         self._observe = observe
         self._free = asyncio.Semaphore(most)
         self._idle: list[Connection] = []
@@ -120,9 +132,12 @@ class Connections:
     @asynccontextmanager
     async def use(self, operation: str) -> AsyncIterator[Connection]:
         """A connection for one statement; DatabaseUnavailable when none can be had in time."""
-        with translated():
-            async with asyncio.timeout(self._config.connect_timeout):
-                await self._free.acquire()
+        if self._free.locked():
+            with translated():
+                async with asyncio.timeout(self._config.connect_timeout):
+                    await self._free.acquire()
+        else:
+            await self._free.acquire()
         try:
             era = self._era
             connection = await self._take()
@@ -160,7 +175,7 @@ class Connections:
             connection = self._idle.pop()
             if not connection.is_closed():
                 return connection
-        return await connect(self._config, purpose=self._purpose, index_only=True)
+        return await connect(self._config, purpose=self._purpose, index_only=True, plan_once=self._plan_once)
 
 
 @asynccontextmanager
