@@ -13,6 +13,7 @@ from policyd.api.bearers import require
 from policyd.api.files import file_response
 from policyd.api.problems import BAD_REQUEST, NO_ROUTE, RequestRefused
 from policyd.api.refusals import refusal_document
+from policyd.api.wire import Ready, heads, takes_ready_bytes
 from policyd.errors import DatabaseUnavailable, LookupInvalid
 from policyd.live.answers import FileAnswer
 from policyd.live.history import History
@@ -45,11 +46,15 @@ class Answering:
     async def lookup(self, asked: Asked) -> web.StreamResponse:
         """One answer: 200 or 404 with the envelope and its label; of a kind that is a file, the file."""
         served = await self.lookups.answer(self.read(asked.target))
+        found, is_file = served.answer.found, isinstance(served.answer, FileAnswer)
+        if served.stale_for is None and not is_file and takes_ready_bytes(asked.request):
+            wire = heads(served.position).wire(served.answer.body, found=found)
+            return Ready(wire, 200 if found else 404, asked.request)
         label = labels(served.position, served.stale_for)
         if isinstance(served.answer, FileAnswer):
             return file_response(served.answer, label, asked.request.headers.get("If-None-Match"))
         return web.Response(
-            status=200 if served.answer.found else 404,
+            status=200 if found else 404,
             body=served.answer.body,
             content_type="application/json",
             headers=label,

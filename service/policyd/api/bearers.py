@@ -51,7 +51,11 @@ class Bearers:
         self.anyone = Bearer(grant=ANYONE, tags=(), label=0)
 
     def remembered(self, header: str | None) -> Bearer | None:
-        """The bearer of the raw *header* if that can be told without asking: the whole cost of a hit's token."""
+        """
+        The bearer of the raw *header* if that can be told without asking: the whole cost of a hit's token.
+
+        For a replica that is current; `identify` is for one that may not be.
+        """
         if not self._config.lookup.require_tokens:
             return self.anyone
         if header is None or self._history != self._feed.history:
@@ -67,8 +71,6 @@ class Bearers:
             if not is_valid(bearer.label, bearer.tags, known):
                 return None
             bearer.label = known.position.number
-        if not self._feed.current and self._feed.age > self._config.cache.max_stale:
-            return None
         return bearer
 
     async def identify(self, header: str | None) -> Bearer:
@@ -79,7 +81,7 @@ class Bearers:
         that is not known here while PostgreSQL cannot be asked: an outage of ours is nobody's wrong token.
         """
         bearer = self.remembered(header)
-        if bearer is not None:
+        if bearer is not None and (self._feed.current or self._feed.age <= self._config.cache.max_stale):
             return bearer
         if header is None:
             raise Unauthorized("a token is needed: Authorization: Bearer NAME.SECRET")

@@ -4,7 +4,6 @@ import time
 from collections.abc import Mapping
 
 from aiohttp import web
-from aiohttp.http import HttpVersion11
 
 from policyd.api.answering import Answering
 from policyd.api.asked import POSITION_HEADER, Asked, Target, is_private, peer_of, position_of, target_of
@@ -12,7 +11,8 @@ from policyd.api.bearers import Bearers, require
 from policyd.api.problems import NO_ROUTE, PLAINTEXT, WRONG_METHOD, RequestRefused
 from policyd.api.refusals import refusal
 from policyd.api.routes import Route, Router
-from policyd.api.wire import Heads, Ready
+from policyd.api.wire import Ready, heads, takes_ready_bytes
+from policyd.live.answers import BODY_AT, FOUND_AT
 from policyd.live.feed import Feed
 from policyd.live.lookups import Lookups
 from policyd.live.tally import Tally
@@ -41,20 +41,17 @@ class LookupListener:
         self._lookups = lookups
         self._router = router
         self._observe = observe
-        self._heads = Heads()
+        self._heads = heads(Position(0, ""))
         self._tallies: Mapping[str, Tally] = {
-            kind.segment: lookups.tallies[kind.name]
-            for kind in answering.kinds.values()
-            if kind.file is None  # a file has a type and a tag of its own, and is asked for once in a while
+            kind.segment: lookups.tallies[kind.name] for kind in answering.kinds.values()
         }
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """The response to *request*; errors become problems here and nowhere else."""
         began = time.perf_counter()
-        if request.method == "GET":
-            hit = self._hit(request, began)
-            if hit is not None:
-                return hit
+        hit = self._hit(request, began)
+        if hit is not None:
+            return hit
         try:
             return await self._answer(request)
         except Exception as error:  # noqa: BLE001  (the edge: whatever it is, the client gets an answer and the log the rest)
@@ -62,31 +59,29 @@ class LookupListener:
 
     def _hit(self, request: web.BaseRequest, began: float) -> web.StreamResponse | None:
         """The whole of a cached lookup that keeps its connection: token, position, rule, and ready bytes."""
-        path = request.raw_path
-        tally = self._tallies.get(_first_segment(path))
-        if (
-            tally is None
-            or request.version != HttpVersion11
-            or not request.keep_alive
-            or request.can_read_body
-        ):
+        known = self._feed.vouched
+        if known is None or not takes_ready_bytes(request):
             return None
-        headers = request.headers
+        headers, position = request.headers, known.position
         bearer = self._bearers.remembered(headers.get("Authorization"))
-        if bearer is None or "lookup" not in bearer.grant.scopes or not bearer.admits_peer(peer_of(request)):
+        if bearer is None or "lookup" not in bearer.grant.scopes:
             return None
-        if not self._has_reached(headers.get(POSITION_HEADER)):
+        if bearer.grant.networks is not None and not bearer.admits_peer(peer_of(request)):
             return None
-        served = self._lookups.ready(path)
-        if served is None or served.stale_for is not None:
+        if position is not self._heads.position:
+            self._heads = heads(position)
+        written = headers.get(POSITION_HEADER)
+        if written is not None and written != self._heads.written and not self._is_ours(written):
             return None
-        wire = self._heads.wire(served.position, served.answer.body, found=served.answer.found)
-        tally.count(served.outcome, time.perf_counter() - began)
-        return Ready(wire, 200 if served.answer.found else 404, request)
+        path = request.raw_path
+        kept = self._lookups.vouched_for(path)
+        if kept is None:
+            return None
+        found = kept[FOUND_AT] == 1
+        self._tallies[path.split("/", 2)[1]].count("hit" if found else "none", time.perf_counter() - began)
+        return Ready(self._heads.wire(kept[BODY_AT:], found=found), 200 if found else 404, request)
 
-    def _has_reached(self, written: str | None) -> bool:
-        if written is None:
-            return True
+    def _is_ours(self, written: str) -> bool:
         try:
             return self._feed.is_ours(Position.parse(written)) is True
         except ValueError:
@@ -117,10 +112,3 @@ class LookupListener:
             allowed = ", ".join(sorted({*routes, *(["HEAD"] if "GET" in routes else [])}))
             raise RequestRefused(WRONG_METHOD, f"allowed: {allowed}", headers={"Allow": allowed})
         return route
-
-
-def _first_segment(raw_path: str) -> str:
-    end = raw_path.find("/", 1)
-    if end > 0:
-        return raw_path[1:end]
-    return raw_path[1:].partition("?")[0]

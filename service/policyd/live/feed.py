@@ -68,7 +68,14 @@ class Feed:
     @property
     def current(self) -> bool:
         """Whether the log was read from the primary within the lease, so that answers can be vouched for."""
-        return self._read_at is not None and time.monotonic() - self._read_at < self._config.lease
+        return self.vouched is not None
+
+    @property
+    def vouched(self) -> KnownChanges | None:
+        """`known`, while this replica is current: what makes an answer one that can be vouched for."""
+        if self._read_at is None or time.monotonic() - self._read_at >= self._config.lease:
+            return None
+        return self.known
 
     @property
     def age(self) -> float:

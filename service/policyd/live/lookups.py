@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from policyd.config import Config
 from policyd.errors import DatabaseUnavailable, Overloaded, PolicydError
-from policyd.live.answers import Answer, AnswerCache, render
+from policyd.live.answers import Answer, AnswerCache, Kept, beginning, render
 from policyd.live.batch import Fetches
 from policyd.live.feed import Feed
 from policyd.live.tally import Tally
@@ -21,7 +21,7 @@ from policyd.policy.asking import Resolver
 from policyd.policy.lookup import Kind, Lookup
 from policyd.policy.position import Position
 from policyd.policy.resolving import Resolved, Resolving
-from policyd.policy.validity import is_valid
+from policyd.policy.validity import KnownChanges, is_valid
 
 _ROUNDS = 5
 """How often a lookup is begun again because its documents keep changing under it."""
@@ -57,6 +57,8 @@ class Lookups:
         self._batch = batch
         self._feed = feed
         self._config = config
+        self._position: Position | None = None
+        self._vouched = b""
         self._flights: dict[str, asyncio.Future[Served]] = {}
         self.tallies = tallies
         feed.on_replaced = cache.clear
@@ -66,26 +68,41 @@ class Lookups:
         """Another number whenever the database turned out to have another history."""
         return self._feed.history
 
-    def ready(self, path: str) -> Served | None:
-        """The answer to the canonical *path* if it can be given without waiting: the whole of a hit."""
-        answer = self._cache.get(path)
-        known = self._feed.known
-        if answer is None or known is None:
+    def vouched_for(self, path: str) -> Kept | None:
+        """The answer to the canonical *path*, if it is kept and valid: the whole of a hit, while current."""
+        kept, known = self._cache.kept(path), self._feed.known
+        if kept is None or known is None:
             return None
-        number = known.position.number
-        if answer.label != number or answer.valid_until is not None:
-            valid = is_valid(
-                answer.label, answer.tags, known, valid_until=answer.valid_until, now=time.time()
-            )
-            if not valid:
-                return None
-            answer.label = number
+        if known.position is not self._position:
+            self._position, self._vouched = known.position, beginning(known.position.number)
+        if kept.startswith(self._vouched):
+            return kept
+        answer = self._judge(path, Answer.unpack(kept), known)
+        return None if answer is None else answer.pack()
+
+    def ready(self, path: str) -> Served | None:
+        """The answer to the canonical *path* if it can be given without waiting."""
+        answer, known = self._cache.get(path), self._feed.known
+        if answer is None or known is None or self._judge(path, answer, known) is None:
+            return None
         if self._feed.current:
             return Served(answer=answer, position=known.position, outcome="hit" if answer.found else "none")
         age = self._feed.age
         if age > self._config.cache.max_stale:
             return None
         return Served(answer=answer, position=known.position, outcome="stale", stale_for=age)
+
+    def _judge(self, path: str, answer: Answer, known: KnownChanges) -> Answer | None:
+        """The kept *answer*, with a new label, if the rule allows it."""
+        number = known.position.number
+        if answer.label == number and answer.valid_until is None:
+            return answer
+        if not is_valid(answer.label, answer.tags, known, valid_until=answer.valid_until, now=time.time()):
+            return None
+        if answer.label != number:
+            answer.label = number
+            self._cache.put(path, answer)
+        return answer
 
     async def answer(self, lookup: Lookup) -> Served:
         """
