@@ -117,10 +117,17 @@ async def make_token(db: Connection, token: str = TOKEN, scopes: tuple[str, ...]
 
 
 @pytest.fixture
-async def service(dsn: str, db: Connection) -> AsyncIterator[Service]:
+def key_directory(tmp_path: Path) -> Path:
+    """Where `service` looks for private keys."""
+    (tmp_path / "keys").mkdir()
+    return tmp_path / "keys"
+
+
+@pytest.fixture
+async def service(dsn: str, db: Connection, key_directory: Path) -> AsyncIterator[Service]:
     """A service that is current, on a database with nothing but a token."""
     await make_token(db)
-    async with serving(make_config(dsn)) as running_service:
+    async with serving(make_config(dsn, keys=key_directory)) as running_service:
         await running_service.observations.wait_for(lambda seen: type(seen).__name__ == "CurrencyRegained")
         yield running_service
 
