@@ -63,8 +63,7 @@ begin
     ('policyd_editor', token_without_hash),
     ('policyd_editor', 'execute on function policy.invalidate(text, text)'),
     ('policyd_service', format('select on %s, %s, %s, policy.api_token, policy.api_token_document', rows_, records, documents)),
-    ('policyd_service', 'insert, update, delete on policy.node'),
-    ('policyd_service', 'execute on function policy.prune(bigint)'),
+    ('policyd_service', 'insert, update on policy.node'),
     ('policyd_reader', format('select on %s, %s, %s', rows_, records, documents)),
     ('policyd_reader', token_without_hash);
 end $$;
