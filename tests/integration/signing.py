@@ -36,15 +36,14 @@ class KeyFiles:
 
     directory: Path
 
-    def write(self, name: str, content: bytes) -> str:
-        """Put a key (or something else) at a name, all at once; its fingerprint, if it is one."""
+    def write(self, name: str, content: bytes) -> None:
+        """Put a key (or something else) at a name, all at once."""
         path = self.directory / f"{name}.key"
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".part")
         partial.write_bytes(content)
         partial.chmod(0o600)
         partial.rename(path)
-        return fingerprint(content) if b"PRIVATE KEY" in content else ""
 
     def remove(self, name: str) -> None:
         (self.directory / f"{name}.key").unlink()
