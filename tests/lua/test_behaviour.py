@@ -33,9 +33,9 @@ async def behaviour_server():
             except OSError:
                 await asyncio.sleep(0.01)
     base = f"http://127.0.0.1:{port}"
-    http.HOLDING.add(base)
+    http.HOLDING[base] += 1
     yield base
-    http.HOLDING.discard(base)
+    del http.HOLDING[base]
     server.kill()
     await server.wait()
 

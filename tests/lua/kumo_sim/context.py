@@ -88,11 +88,12 @@ class Context:
         if not count:
             return None
         given = tuple(self.lua_value(argument) for argument in arguments)
+        results: tuple[Any, ...] = ()
         for i in range(1, count + 1 if several else 2):
             results = await self._drive(self._bridge.event(event.encode(), i), given)
-            if results or not several:
-                return results
-        return ()
+            if results:
+                break
+        return results
 
     async def call_function(self, function: Any, *arguments: Any) -> tuple[Any, ...]:
         """What a Lua function of this context returns."""

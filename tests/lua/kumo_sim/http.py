@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import http.client
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
     from tests.lua.kumo_sim.context import Context
     from tests.lua.kumo_sim.process import Process
 
-# Servers that may keep a request without an answer on purpose: nobody waits for these in real time.
-HOLDING: set[str] = set()
+# How many requests servers keep without an answer on purpose, by origin: nobody waits for these in real time.
+HOLDING: Counter[str] = Counter()
 
 OPTIONS = {
     "user_agent": Field("text"),
@@ -104,7 +106,9 @@ class Response(Userdata):
         response, self._response = self._unread(), None
         reading = asyncio.ensure_future(response.read())
         try:
-            await waited(self._process, reading, self._limit, may_be_held=_may_be_held(str(response.url)))
+            await waited(
+                self._process, reading, self._limit, may_be_held=partial(_may_be_held, str(response.url))
+            )
             if not reading.done():
                 raise KumoError("error decoding response body")
             return reading.result()
@@ -191,7 +195,9 @@ class Request(Userdata):
         over = process.clock.timer(wait) if wait else None
         asking = asyncio.ensure_future(self._ask(url))
         try:
-            await waited(process, asking, limit, *([over] if over else []), may_be_held=_may_be_held(url))
+            await waited(
+                process, asking, limit, *([over] if over else []), may_be_held=partial(_may_be_held, url)
+            )
             if asking.done():
                 return asking.result()
         finally:
@@ -270,7 +276,10 @@ def build_client(context: "Context", options: Any = None) -> Client:
 
 
 async def waited(
-    process: "Process", work: asyncio.Future[Any], *timers: asyncio.Future[None], may_be_held: bool
+    process: "Process",
+    work: asyncio.Future[Any],
+    *timers: asyncio.Future[None],
+    may_be_held: Callable[[], bool],
 ) -> None:
     """Wait for a server's work or the first of the timers."""
     with process.in_flight(may_be_held=may_be_held):
@@ -296,7 +305,7 @@ def _without_wait(url: str) -> str:
 
 def _may_be_held(url: str) -> bool:
     parts = urlsplit(url)
-    return _wait_of(url) > 0 or f"{parts.scheme}://{parts.netloc}" in HOLDING
+    return _wait_of(url) > 0 or HOLDING[f"{parts.scheme}://{parts.netloc}"] > 0
 
 
 def connect_websocket(*_: Any) -> Any:

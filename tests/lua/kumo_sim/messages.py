@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from tests.lua.kumo_sim import text_json
+from tests.lua.kumo_sim.clock import Clock
 from tests.lua.kumo_sim.errors import KumoError
 from tests.lua.kumo_sim.values import Userdata, bytes_of, decoded, lua_kind, plain, text_of
 
@@ -105,14 +106,15 @@ class Message(Metadata):
 
     def __init__(
         self,
-        process: "Process",
+        clock: Clock,
         sender: str,
         recipients: list[str],
         data: bytes,
         meta: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(meta)
-        self.process = process
+        self.clock = clock
+        self.created = clock.now
         self.number = f"{next(_ids):032x}"
         self.envelope_from = sender
         self.recipients = recipients
@@ -149,6 +151,13 @@ class Message(Metadata):
     def values_of(self, name: str) -> list[str]:
         return [value for known, value in self._headers if known.lower() == name.lower()]
 
+    def header_pairs(self) -> list[tuple[str, str]]:
+        return list(self._headers)
+
+    def put_header(self, name: str, value: str) -> None:
+        """Put a header on top."""
+        self._headers.insert(0, (name, value))
+
     @property
     def queue(self) -> str:
         """The name of its queue."""
@@ -160,7 +169,7 @@ class Message(Metadata):
         return f"{who}{domain}" + (f"!{routing}" if routing else "")
 
     def delay(self, seconds: float) -> None:
-        self.due = self.process.clock.now + seconds
+        self.due = self.clock.now + seconds
 
     async def set_meta(self, name: Any, value: Any = None) -> tuple[()]:
         return self._set(name, value)
@@ -207,8 +216,7 @@ class Message(Metadata):
             raise KumoError("deserialize error: input contains invalid characters") from None
         if when.tzinfo is None:
             raise KumoError("deserialize error: premature end of input")
-        clock = self.process.clock
-        self.due = clock.now + when.timestamp() - clock.wall
+        self.due = self.clock.now + when.timestamp() - self.clock.wall
         return when.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
     async def dkim_sign(self, signer: Any) -> tuple[()]:
@@ -218,7 +226,7 @@ class Message(Metadata):
         return ()
 
     async def prepend_header(self, name: Any, value: Any, _encode: Any = None) -> tuple[()]:
-        self._headers.insert(0, (text_of(name), text_of(value)))
+        self.put_header(text_of(name), text_of(value))
         return ()
 
     async def append_header(self, name: Any, value: Any, _encode: Any = None) -> tuple[()]:
@@ -289,4 +297,4 @@ def make_message(process: "Process", sender: Any, recipient: Any, data: Any) -> 
     for address in text:
         if "*" in address:
             raise KumoError(f"failed to parse address {address}")
-    return Message(process, text[0], [text[1]], bytes_of(data))
+    return Message(process.clock, text[0], [text[1]], bytes_of(data))

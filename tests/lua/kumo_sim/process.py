@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import inspect
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -61,7 +62,7 @@ class Process:
         self.steps = 0
         self.printed: list[str] = []
         self.log: list[tuple[str, str]] = []
-        self.problems: list[Exception] = []
+        self.problems: list[BaseException] = []
         self.validation_failed = False
         self.capacities: dict[str, int] = {}
         self.log_hooks: dict[str, Any] = {}
@@ -77,9 +78,10 @@ class Process:
         self.cleaning: set[asyncio.Task[Any]] = set()
         self._idle: list[Context] = []
         self._in_use: set[Context] = set()
+        self._moving = asyncio.Lock()
         self._active = 0
         self._parked = 0
-        self._in_flight: dict[object, tuple[float, bool]] = {}
+        self._in_flight: dict[object, tuple[float, Callable[[], bool]]] = {}
 
     # What Lua's side calls
 
@@ -98,20 +100,26 @@ class Process:
     def spawn(self, event: str, arguments: Any) -> None:
         """Start a task with a context of its own, as kumo.spawn_task does; under --validate, nothing."""
         if not self.validating:
-            task = asyncio.ensure_future(self._task(event, arguments))
-            self.tasks[task] = event
-            task.add_done_callback(self.tasks.pop)
+            self.background(self._task(event, arguments), event)
+
+    def background(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Let *work* go on beside all else, until it ends or the process does."""
+        task = asyncio.ensure_future(self._counted(work))
+        self.tasks[task] = name
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self.tasks.pop(task)
+        if not task.cancelled() and (problem := task.exception()) is not None:
+            self.problems.append(problem)
 
     async def _task(self, event: str, arguments: Any) -> None:
-        with self._activity():
-            context = await self.make_context()
-            try:
+        try:
+            async with self.context(fresh=True, discard=True) as context:
                 if await context.call(event, arguments) is None:
                     self.note("ERROR", f"Event {event} has not been registered")
-            except HandlerFailed as failure:
-                self.note("ERROR", f"Error while dispatching {event}: {failure}")
-            finally:
-                self._drop(context)
+        except HandlerFailed as failure:
+            self.note("ERROR", f"Error while dispatching {event}: {failure}")
 
     # Contexts
 
@@ -136,9 +144,9 @@ class Process:
         return self.policy.encode(), "policy.lua"
 
     @contextlib.asynccontextmanager
-    async def context(self, *, discard: bool = False) -> AsyncIterator[Context]:
+    async def context(self, *, discard: bool = False, fresh: bool = False) -> AsyncIterator[Context]:
         """A context out of the pool for one event; back it goes if nothing went wrong and it is not too old."""
-        context = await self._take()
+        context = await (self.make_context() if fresh else self._take())
         try:
             yield context
         except BaseException:
@@ -194,7 +202,7 @@ class Process:
             self.steps += 1
 
     @contextlib.contextmanager
-    def in_flight(self, *, may_be_held: bool) -> Iterator[None]:
+    def in_flight(self, *, may_be_held: Callable[[], bool]) -> Iterator[None]:
         """Around every wait for a server; one that may be held is waited for only shortly."""
         key = object()
         self._in_flight[key] = (time.monotonic(), may_be_held)
@@ -207,8 +215,8 @@ class Process:
     def _awaits_a_server(self) -> bool:
         now = time.monotonic()
         return any(
-            now - since < (min(0.03, self.patience) if held else self.patience)
-            for since, held in self._in_flight.values()
+            now - since < (min(0.03, self.patience) if may_be_held() else self.patience)
+            for since, may_be_held in self._in_flight.values()
         )
 
     async def settle(self, done: asyncio.Future[Any] | None = None) -> None:
@@ -229,17 +237,21 @@ class Process:
         limit = self.clock.now + at_most
         try:
             while not task.done():
-                await self.settle(task)
-                if task.done():
-                    break
-                deadline = self.clock.next_deadline
-                if deadline is None or deadline > limit:
-                    raise Stuck(f"nothing happens any more before {at_most} s have passed")
-                self.clock.move_to(deadline)
+                # One at a time: whoever moves the clock has seen that nothing else can go on.
+                async with self._moving:
+                    await self.settle(task)
+                    if not task.done():
+                        self._move_on(limit)
             return await task
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+    def _move_on(self, limit: float) -> None:
+        deadline = self.clock.next_deadline
+        if deadline is None or deadline > limit:
+            raise Stuck("nothing happens any more, and what is waited for has not")
+        self.clock.move_to(deadline)
 
     async def _counted(self, work: Awaitable[Result]) -> Result:
         with self._activity():
@@ -248,27 +260,59 @@ class Process:
     async def advance(self, seconds: float) -> None:
         """Let *seconds* pass, step by step."""
         end = self.clock.now + seconds
-        await self.settle()
-        while (deadline := self.clock.next_deadline) is not None and deadline <= end:
-            self.clock.move_to(deadline)
+        async with self._moving:
             await self.settle()
-        self.clock.move_to(end)
-        await self.settle()
+            while (deadline := self.clock.next_deadline) is not None and deadline <= end:
+                self.clock.move_to(deadline)
+                await self.settle()
+            self.clock.move_to(end)
+            await self.settle()
+
+    async def until(self, condition: Callable[[], Any], *, within: float, step: float) -> None:
+        """Let time pass until *condition* holds, step by step; each is some real time for those outside too."""
+        end = self.clock.now + within
+        while not await _holds(condition):
+            await asyncio.sleep(0.02)
+            await self.settle()
+            if await _holds(condition):
+                return
+            if self.clock.now >= end:
+                raise Stuck(f"not within {within} s")
+            await self.advance(step)
 
     async def sleep(self, seconds: float) -> None:
-        with self.parked():
-            await self.clock.timer(seconds)
+        timer = self.clock.timer(seconds)
+        try:
+            with self.parked():
+                await timer
+        finally:
+            timer.cancel()
+
+    async def bumped(self, *, within: float) -> None:
+        """Wait for a bump of the epoch, or until the time is over."""
+        timer: asyncio.Future[Any] = self.clock.timer(within)
+        waiting: asyncio.Future[Any] = asyncio.ensure_future(self.epoch_bumped.wait())
+        try:
+            with self.parked():
+                await asyncio.wait({timer, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+            waiting.cancel()
+        self.epoch_bumped.clear()
 
     async def close(self) -> None:
         """End it at once, as kill -9 does; files stay."""
         tasks = list(self.tasks)
         for task in tasks:
             task.cancel()
-        for outcome in await asyncio.gather(*tasks, return_exceptions=True):
-            if isinstance(outcome, Exception):
-                self.problems.append(outcome)
+        await asyncio.gather(*tasks, return_exceptions=True)
         for context in [*self._idle, *self._in_use]:
             self._drop(context)
         self._idle.clear()
         while self.cleaning:
             await asyncio.gather(*self.cleaning, return_exceptions=True)
+
+
+async def _holds(condition: Callable[[], Any]) -> bool:
+    found = condition()
+    return bool(await found if inspect.isawaitable(found) else found)

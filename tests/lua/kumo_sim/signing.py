@@ -46,7 +46,7 @@ class Signer(Userdata):
     def sign(self, message: "Message") -> None:
         message.signed_by.append({**self.params, "key_bytes": self.key})
         value = f"v=1; d={self.params['domain']}; s={self.params['selector']}; simulated"
-        message._headers.insert(0, ("DKIM-Signature", value))
+        message.put_header("DKIM-Signature", value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,8 @@ def _jsonable(value: Any) -> Any:
 
 
 def _key(key: Any) -> str:
+    if isinstance(key, str):
+        return key
     if isinstance(key, bytes):
         try:
             return key.decode()

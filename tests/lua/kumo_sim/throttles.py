@@ -32,7 +32,7 @@ class Throttle(Userdata):
         self._bucket: Bucket = process.throttles.setdefault(key, Bucket())
 
     async def throttle(self) -> dict[str, Any]:
-        waits = self._take()
+        waits = self.take()
         return {
             "throttled": waits > 0,
             "limit": self._burst,
@@ -43,13 +43,13 @@ class Throttle(Userdata):
 
     async def sleep_if_throttled(self) -> bool:
         throttled = False
-        while (waits := self._take()) > 0:
+        while (waits := self.take()) > 0:
             throttled = True
             await self._process.sleep(waits)
         return throttled
 
     async def delay_message_if_throttled(self, message: Any) -> bool:
-        if (waits := self._take()) <= 0:
+        if (waits := self.take()) <= 0:
             return False
         message.delay(waits)
         return True
@@ -57,7 +57,7 @@ class Throttle(Userdata):
     def _interval(self) -> float:
         return self._period / self._limit if self._period else 0.0
 
-    def _take(self) -> float:
+    def take(self) -> float:
         now, interval = self._process.clock.now, self._interval()
         arrival = max(self._bucket.arrival, now)
         waits = arrival - now - interval * (self._burst - 1)
