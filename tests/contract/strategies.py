@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.contract.reference.files import Policy
+from tests.contract.reference.files import Policy, table
 from tests.contract.reference.trie import A_LABELS
 
 Fields = dict[str, Any]
@@ -217,7 +217,7 @@ def questions_about(policy: Policy) -> st.SearchStrategy[Question]:
     domains = {key for file in policy["listener_domains"] for key in _domains(file)}
     places = [place for file in policy["queues"] for place in _places(file)]
     queues = {domain for domain, _, _ in places}
-    signing = {key for file in policy["dkim"] for key in file.get("domain", {})}
+    signing = {key for file in policy["dkim"] for key in table(file.get("domain"))}
     return st.one_of(
         _question("listener_domain", domain=names_near(domains), listener=st.sampled_from(LISTENERS)),
         _question(
