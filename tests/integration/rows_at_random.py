@@ -31,6 +31,10 @@ POOLS, SOURCES, GROUPS = ("p", "q", "50%/x"), ("s", "t", "u/%"), ("g", "h")
 TENANTS, CAMPAIGNS = ("acme", "b/%2F", "zoo"), ("c", "d")
 TOKENS = ("one", "two")
 PROVIDERS, SHAPING_DOMAINS = ("big", "a/b"), ("default", "example.com", "a.example.com")
+SIGNATURES, KEYS, KEY_IDS = ("us", "50%/us"), ("shared/a", "shared/b"), ("0" * 64, "1" * 64)
+AT_ONCE = "set constraints all immediate"
+"""Else what is refused at the end of a transaction takes everything with it."""
+ONE_ROW = ("queue_settings", "dkim_settings")
 SHAPING_OPTIONS: tuple[dict[str, object], ...] = ({}, {"connection_limit": 5}, {"connection_limit": 6})
 USERNAMES = ("u", "U", "v/%2F")
 HASHES = tuple(f"$argon2id$v=19$m=19456,t=2,p=1${'A' * 22}${letter * 43}" for letter in "ab")
@@ -42,7 +46,7 @@ OPTIONS: tuple[dict[str, object], ...] = (
 )
 KIND_NAMES = (
     "listener_domain", "egress_source", "egress_pool", "tenant", "queue", "queue_settings", "api_token",
-    "webhook", "smtp_credential", "shaping",
+    "webhook", "smtp_credential", "shaping", "dkim_settings", "dkim_domain", "dkim_signature", "dkim_key",
 )  # fmt: skip
 
 Choices: TypeAlias = Mapping[str, Sequence[object]]
@@ -72,6 +76,13 @@ _RULE: Choices = {
     "action": ('["Suspend"]', '["Bounce", "SuspendTenant"]'),
     "duration": ("60", "3600"),
     "match_internal": (True, False),
+}
+_SIGNING: Choices = {
+    "selector": (None, "s1", "s2"),
+    "over_sign": (None, True, False),
+    "key_name": (None, *KEYS),
+    "algorithm": (None, "sha256", "ed25519"),
+    "not_before": (None, None, "1970-01-01 00:00:05+00"),
 }
 _RATE: Choices = {"overall_max_message_rate": (None, "10/s", "100/h")}
 TABLES = (
@@ -120,6 +131,10 @@ TABLES = (
     ),
     Table("shaping_domain_source", {"domain": SHAPING_DOMAINS, "source": SOURCES}, {"options": SHAPING_OPTIONS}),
     Table("shaping_domain_automation", {"domain": SHAPING_DOMAINS, "position": (1, 2)}, _RULE),
+    Table("dkim_settings", {"singleton": (True,)}, {"selector": (None, "s1"), "over_sign": (None, True), "key_root": ("default", "other")}),
+    Table("dkim_signature", {"name": SIGNATURES}, {"domain": ("us.example",), "policy": ("Always", "OnlyIfMissingDomainBlock"), **_SIGNING}),
+    Table("dkim_additional_signature", {"position": (0, 1)}, {"signature": SIGNATURES}),
+    Table("dkim_domain", {"domain": DOMAINS}, _SIGNING),
     Table(
         "queue_settings",
         {"singleton": (True,)},
@@ -131,6 +146,13 @@ WIPED = "; ".join(
     (
         "update policy.queue_settings set on_missing = 'hold', default_tenant = null, tenant_header = null",
         "update policy.queue set egress_pool = null, routing_domain = null, options = '{}' where domain = 'default'",
+        "update policy.dkim_settings set selector = 's1', over_sign = null, key_root = 'default'",
+        "delete from policy.dkim_additional_signature",
+        # Keys stay: what was never seen may be seen without a change, and an answer without it ends by itself.
+        *(
+            f"select policy.note_dkim_key('default', '{name}', '{KEY_IDS[0]}', 'sha256', null)"
+            for name in KEYS
+        ),
         "delete from policy.queue where domain <> 'default'",
         "delete from policy.queue_tenant",
         *(
@@ -143,6 +165,8 @@ WIPED = "; ".join(
                 "smtp_credential",
                 "tenant",
                 "api_token",
+                "dkim_domain",
+                "dkim_signature",
             )
         ),
         "delete from policy.egress_pool where name <> 'unspecified'",
@@ -186,7 +210,7 @@ Step: TypeAlias = Write | Question | Learn
 def story(seed: int, *, holders: int, length: int = 20) -> list[Step]:
     """The steps that *seed* makes, the last of which is that everybody learns."""
     chance = random.Random(seed)
-    begin = Write(tuple(insert(chance, table, many=4) for table in TABLES[:-2]), commits=True)
+    begin = Write((AT_ONCE, *(insert(chance, table, many=4) for table in TABLES[:-2])), commits=True)
     steps: list[Step] = [begin]
     for _ in range(length):
         match chance.choices(("write", "ask", "learn"), (45, 40, 15))[0]:
@@ -221,6 +245,7 @@ def question(chance: random.Random, holder: int) -> Question:
         "egress_pool": POOLS,
         "tenant": TENANTS,
         "queue": ASKED_DOMAINS,
+        "dkim": ASKED_DOMAINS,
         "listener": LISTENERS,
         "group": GROUPS,
         "campaign": CAMPAIGNS,
@@ -235,7 +260,7 @@ def question(chance: random.Random, holder: int) -> Question:
 
 
 def transaction(chance: random.Random) -> Write:
-    statements: list[str] = []
+    statements = [AT_ONCE]
     for _ in range(chance.randint(1, 5)):
         undone = chance.random() < 0.2
         several = [statement(chance) for _ in range(chance.randint(1, 2))]
@@ -245,10 +270,10 @@ def transaction(chance: random.Random) -> Write:
 
 def statement(chance: random.Random) -> str:
     table = chance.choice(TABLES)
-    settings_only = table.name == "queue_settings"
+    settings_only = table.name in ONE_ROW
     match chance.choices(
-        ("insert", "update", "move", "delete", "merge", "all", "invalidate", "prune"),
-        (30, 25, 12, 20, 8, 3, 1, 1),
+        ("insert", "update", "move", "delete", "merge", "all", "invalidate", "prune", "key"),
+        (30, 25, 12, 20, 8, 3, 1, 1, 3),
     )[0]:
         case "insert" if not settings_only:
             return insert(chance, table, many=chance.randint(1, 3))
@@ -266,6 +291,10 @@ def statement(chance: random.Random) -> str:
             return f"select policy.invalidate({literal(chance.choice(KIND_NAMES))}, 'a test')"
         case "prune":
             return f"select policy.prune((select number - {chance.randint(0, 6)} from policy.counter))"
+        case "key":
+            read, known = chance.choice(KEY_IDS), chance.choice(KEY_IDS)
+            algorithm = "sha256" if read == KEY_IDS[0] else "ed25519"
+            return f"select policy.note_dkim_key('default', '{chance.choice(KEYS)}', '{read}', '{algorithm}', '{known}')"
         case _:
             return update(chance, table)
 
