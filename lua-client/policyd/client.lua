@@ -1,0 +1,240 @@
+--[[
+The only user of kumo.http.
+
+    local got, problem = client.answer('/tenant/acme', '105-3f9a12bc')
+
+`got` is an answer with its label; `problem` says of every endpoint in one line
+what was wrong with it; a third result says that the service is well and this
+request is not. Endpoints are asked in order, those that just
+failed last, two seconds for all of them together. What comes without
+Policy-Position comes from something else than policyd: never an answer.
+]]
+local kumo = require 'kumo'
+local envelope = require 'policyd.envelope'
+local handles = require 'policyd.handles'
+local json_text = require 'policyd.json_text'
+local known = require 'policyd.known'
+
+local mod = {}
+local DEADLINE = 2.0
+local DOWN_FOR = 5
+
+-- Made when first needed and kept: it has its connections, and making one
+-- reads the host's certificates.
+local http, token
+
+local function configured()
+  return require('policyd').CONFIGURED
+end
+
+local function bearer()
+  if token == nil then
+    local source = configured().token
+    token = source and kumo.secrets.load(source):gsub('%s+$', '') or false
+  end
+  return token
+end
+
+-- Endpoints, those that failed within the last seconds after the others.
+local function in_order(now)
+  local up, down = {}, {}
+  for i, endpoint in ipairs(configured().endpoints) do
+    local since = now - handles['failed.' .. i]:sum()
+    local is_down = since >= 0 and since < DOWN_FOR
+    table.insert(is_down and down or up, { i, endpoint })
+  end
+  table.move(down, 1, #down, #up + 1, up)
+  return up
+end
+
+local function send(url, asked, seconds)
+  http = http
+    or kumo.http.build_client {
+      timeout = '2s',
+      pool_idle_timeout = '60s',
+      user_agent = 'policyd-lua/' .. handles.FORMAT,
+    }
+  local request = http[asked.method or 'get'](http, url):timeout(seconds)
+  local secret = bearer()
+  if secret then
+    request = request:bearer_auth(secret)
+  end
+  if asked.position then
+    request = request:header('Policy-Position', asked.position)
+  end
+  if asked.body then
+    request =
+      request:header('Content-Type', 'application/json'):body(asked.body)
+  end
+  local response = request:send()
+  local headers = response:headers()
+  return {
+    status = response:status_code(),
+    position = headers['policy-position'],
+    stale = headers['policy-stale'] == 'true',
+    body = response:text(),
+  }
+end
+
+local SAYS = {
+  [400] = 'refuses the request',
+  [401] = 'does not accept the token',
+  [403] = 'says that the token may not ask this',
+  [409] = 'has another history than the one this node knows',
+  [429] = 'is asked too often',
+  [503] = 'cannot answer at the moment',
+}
+
+-- One endpoint: its response, or nil and what is wrong with it.
+local function ask(endpoint, path, asked, seconds)
+  local ok, response = pcall(send, endpoint .. path, asked, seconds)
+  if not ok then
+    return nil, require('policyd.construct').reason(response)
+  end
+  local status = response.status
+  if status == 401 then
+    -- It may have been replaced; the next request reads it again.
+    token = nil
+  end
+  local number = known.position(response.position)
+  if not number then
+    return nil, string.format('status %d without a policy position', status)
+  end
+  response.number = number
+  if asked.expects[status] then
+    if asked.position and number < known.position(asked.position) then
+      return nil, 'is behind what this node knows already'
+    end
+    return response
+  end
+  return nil,
+    string.format('status %d: it %s', status, SAYS[status] or 'failed'),
+    status == 400 or status == 404
+end
+
+-- Every endpoint in order until one gives what `read` makes something of.
+local function first(path, asked, read)
+  local now = os.time()
+  local endpoints = in_order(now)
+  local seconds = asked.seconds or DEADLINE / #endpoints
+  local problems, refused, second_best = {}, false, nil
+  for _, each in ipairs(endpoints) do
+    local i, endpoint = table.unpack(each)
+    local response, problem, is_refusal = ask(endpoint, path, asked, seconds)
+    local got
+    if response then
+      got, problem = read(response)
+    end
+    if got and not response.stale then
+      return got
+    elseif got then
+      second_best = second_best or got
+    else
+      refused = refused or is_refusal
+      if not is_refusal then
+        handles['failed.' .. i]:observe(now)
+      end
+      table.insert(problems, endpoint .. ' ' .. problem)
+    end
+  end
+  return second_best, table.concat(problems, '; '), refused
+end
+
+local FOUND = { [200] = true, [404] = true }
+local OK = { [200] = true }
+local DONE = { [204] = true }
+local NO_JSON = 'answers something that is no answer'
+
+function mod.answer(path, position)
+  local asked = { position = position, expects = FOUND }
+  return first(path, asked, function(response)
+    local got = envelope.read(response.body)
+    if not got or (got.status == 'found') ~= (response.status == 200) then
+      return nil, NO_JSON
+    end
+    return envelope.labelled(got, response)
+  end)
+end
+
+-- Every endpoint by itself, for who wants to know how it is.
+function mod.each(path)
+  local all = {}
+  for i, endpoint in ipairs(configured().endpoints) do
+    local response, problem =
+      ask(endpoint, path, { expects = FOUND }, DEADLINE)
+    all[i] = { got = response, problem = endpoint .. ' ' .. (problem or '') }
+  end
+  return all
+end
+
+-- Answers by path; what could not be answered is missing.
+function mod.batch(paths, position, seconds)
+  local asked = {
+    method = 'post',
+    body = kumo.json_encode(paths),
+    position = position,
+    seconds = seconds,
+    expects = OK,
+  }
+  return first('/batch', asked, function(response)
+    local elements = json_text.elements(response.body)
+    if not elements or #elements ~= #paths then
+      return nil, NO_JSON
+    end
+    local answers = {}
+    for i, text in ipairs(elements) do
+      local got = envelope.read(text)
+      answers[paths[i]] = got and envelope.labelled(got, response)
+    end
+    return answers
+  end)
+end
+
+local function read_json(response)
+  local value = envelope.parsed(response.body)
+  if not value or not known.position(value.position) then
+    return nil, NO_JSON
+  end
+  return value
+end
+
+function mod.changes(position, wait)
+  local path = string.format('/changes?wait=%d', wait)
+  if position then
+    path = path .. '&position=' .. position
+  end
+  return first(
+    path,
+    { seconds = wait + 3.0, expects = OK },
+    function(response)
+      local news, problem = read_json(response)
+      if news and not (news.tags and news.floors) then
+        return nil, NO_JSON
+      end
+      return news, problem
+    end
+  )
+end
+
+function mod.names(kind, after, position)
+  local path = '/names/' .. kind
+  if after then
+    path = path .. '?after=' .. require('policyd.names').quoted(after)
+  end
+  local asked = { position = position, seconds = 10.0, expects = OK }
+  return first(path, asked, read_json)
+end
+
+function mod.report(node, body)
+  local asked = {
+    method = 'put',
+    body = kumo.json_encode(body),
+    seconds = DEADLINE,
+    expects = DONE,
+  }
+  return first('/nodes/' .. node, asked, function()
+    return true
+  end)
+end
+
+return mod

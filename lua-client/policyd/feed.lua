@@ -1,0 +1,244 @@
+--[[
+The feed task: what changed at the service becomes what this node knows.
+Started from pre_init; ends with the process.
+
+    kumo.on('policyd.1.feed', function() require('policyd.feed').run() end)
+
+It long-polls /changes from the node's position, applies what comes to the
+store in one transaction, publishes a new generation, refreshes what is held,
+and bumps the config epoch if something built from it differs. It reads the
+name index when there is none, and again when a floor says so.
+]]
+local kumo = require 'kumo'
+local bump = require 'policyd.bump'
+local client = require 'policyd.client'
+local construct = require 'policyd.construct'
+local handles = require 'policyd.handles'
+local index = require 'policyd.index'
+local journal = require 'policyd.journal'
+local kinds = require 'policyd.kinds'
+local known = require 'policyd.known'
+local lookup = require 'policyd.lookup'
+local node = require 'policyd.node'
+local refresh = require 'policyd.refresh'
+local report = require 'policyd.report'
+local store = require 'policyd.store'
+local store_keeper = require 'policyd.store_keeper'
+
+local mod = {}
+local WAIT = 5
+local PAUSE = 0.1
+local FIRST_RETRY, LAST_RETRY = 0.25, 2.0
+local TOUCH_STORED_EVERY = 60
+
+local Feed = {}
+Feed.__index = Feed
+
+function mod.new()
+  local self = setmetatable({
+    known = nil,
+    retry = FIRST_RETRY,
+    is_out_of_touch = true,
+    touch_stored = 0,
+    plan = bump.new(require('policyd').CONFIGURED.epoch_interval),
+    node = node.new(),
+  }, Feed)
+  self.changes_at = lookup.changes_cache(function()
+    return self:window()
+  end)
+  return self
+end
+
+-- What handlers are given.
+function Feed:window()
+  local mine = self.known
+  if not mine then
+    return { lost = true }
+  end
+  return {
+    position = mine.position,
+    number = mine.number,
+    begins = mine.begins,
+    tags = mine.tags,
+    floors = mine.floors,
+    has_floors = mine.has_floors,
+  }
+end
+
+-- One live process owns the store; a second one does without.
+function Feed:open()
+  if handles.store:sum() ~= handles.STORE_OPEN then
+    return
+  end
+  local ok, problem = pcall(function()
+    self.lock = store_keeper.own(2000)
+    if not self.lock then
+      error('another live process owns it', 0)
+    end
+    self.db = journal.open()
+    self.known = store.window(lookup.WINDOW)
+  end)
+  if not ok then
+    self:lose_store(problem)
+  end
+end
+
+function Feed:lose_store(problem)
+  self.db = nil
+  store.switch_off(problem)
+end
+
+-- Writes to the store; nil when there is none, or there is none any more.
+-- What passes (a full disk) is raised: then nothing was taken in.
+function Feed:write(...)
+  if not self.db then
+    return nil
+  end
+  local ok, result = pcall(...)
+  if ok then
+    return result
+  elseif store.is_passing(result) then
+    error(result, 0)
+  end
+  self:lose_store(result)
+end
+
+function Feed:publish(generation)
+  self.changes_at(generation)
+  handles.generation:observe(generation)
+end
+
+-- A purged cache, or one that somebody else filled with nothing, is filled
+-- again.
+function Feed:keep_published()
+  local generation = handles.generation:sum()
+  if self.known and not self.changes_at(generation).number then
+    self:publish(generation + 1)
+  end
+end
+
+local function concerns_built(map)
+  for name in pairs(map) do
+    if kinds.BUILT[known.kind_of(name)] then
+      return true
+    end
+  end
+  return false
+end
+
+function Feed:begin_anew(news, now)
+  local generation = handles.generation:sum() + 1
+  local is_other = self.known ~= nil
+  local era = handles.era:sum() + (is_other and 1 or 0)
+  self:write(journal.reset, self.db, news, era, generation, now)
+  self.known = known.new(news.position, lookup.WINDOW)
+  index.forget(self)
+  self:publish(generation)
+  handles.era:observe(era)
+  if is_other then
+    report.trouble(
+      'history',
+      'the service has another history now, at ' .. news.position
+    )
+    self.plan:want()
+  end
+end
+
+function Feed:take_in(news, now)
+  if not next(news.tags) and not next(news.floors) then
+    if news.position ~= self.known.position then
+      self:apply(news, now)
+    end
+    return
+  end
+  local created = self:apply(news, now)
+  local is_built = concerns_built(news.tags)
+  if concerns_built(news.floors) or (created and created > 0) then
+    self.plan:want()
+  elseif not self.db and is_built then
+    self.plan:want()
+  end
+  if self.db and refresh.after(self.db, news, self.known.position, now) then
+    self.plan:want()
+  end
+end
+
+function Feed:apply(news, now)
+  local generation = handles.generation:sum() + 1
+  local created = self:write(journal.apply, self.db, news, generation, now)
+  known.learn(self.known, news)
+  index.forget(self, news.floors)
+  self:publish(generation)
+  return created
+end
+
+function Feed:wait(now)
+  if self.is_out_of_touch or not self.known or index.is_pending(self) then
+    return 0
+  end
+  local due_in = self.plan:due_in(now)
+  return math.min(WAIT, math.ceil(due_in or WAIT))
+end
+
+function Feed:read_on()
+  local position = self.known and self.known.position
+  local news, problem = client.changes(position, self:wait(os.time()))
+  if not news then
+    error(problem, 0)
+  end
+  local now = os.time()
+  news.number, news.stamp = known.position(news.position)
+  if news.reset or not self.known then
+    self:begin_anew(news, now)
+  else
+    self:take_in(news, now)
+  end
+  index.read(self)
+  return now
+end
+
+function Feed:in_touch(now)
+  local is_recovered = self.is_out_of_touch
+  self.is_out_of_touch = false
+  self.retry = FIRST_RETRY
+  handles.touch:observe(now)
+  handles.breaker:observe(0)
+  if now - self.touch_stored >= TOUCH_STORED_EVERY then
+    self:write(journal.touched, self.db, now)
+    self.touch_stored = now
+  end
+  self:keep_published()
+  self.plan:pay(now, is_recovered)
+  self.node:report(self.known, now)
+end
+
+function Feed:out_of_touch(problem)
+  self.is_out_of_touch = true
+  handles.touch:observe(0)
+  report.trouble('feed', 'out of touch: ' .. construct.reason(problem))
+  kumo.sleep(self.retry * (0.5 + math.random()))
+  self.retry = math.min(self.retry * 2, LAST_RETRY)
+end
+
+-- One turn of the loop.
+function Feed:turn()
+  local ok, problem = pcall(function()
+    self:in_touch(self:read_on())
+  end)
+  if ok then
+    -- A storm of commits comes in few answers.
+    kumo.sleep(PAUSE)
+  else
+    self:out_of_touch(problem)
+  end
+end
+
+function mod.run()
+  local feed = mod.new()
+  feed:open()
+  while true do
+    pcall(feed.turn, feed)
+  end
+end
+
+return mod

@@ -1,0 +1,226 @@
+--[[
+What fills L1: the name index, the node store, the service. Loaded at the first
+miss of a context, and called by lookup.lua only.
+
+An envelope is what comes out: `{status, answer, tags, label}`, and
+
+  valid_until  the service's own limit
+  retry_at     stale or unknown: from when on it is worth asking again
+  stale        not known to hold
+  settled      kumod refuses what is there; until it changes, nothing will help
+
+Nothing here raises for what others do: a raise would be pinned for a minute.
+]]
+local kumo = require 'kumo'
+local construct = require 'policyd.construct'
+local handles = require 'policyd.handles'
+local kinds = require 'policyd.kinds'
+local report = require 'policyd.report'
+local store = require 'policyd.store'
+
+local mod = {}
+local RETRY_AFTER = 2
+local BREAKER_FOR = 10
+
+-- What came along with an answer, for the lookups that follow in this handler.
+local brought = {}
+
+local function list(tags)
+  local copy = {}
+  for _, tag in ipairs(tags) do
+    table.insert(copy, tag)
+  end
+  return copy
+end
+
+local function from_store(held)
+  return {
+    status = held.status,
+    answer = held.answer,
+    tags = held.tags,
+    label = held.label,
+    valid_until = held.valid_until,
+  }
+end
+
+-- One answer as the writer takes it.
+function mod.record(question_kind, path, got, era, now)
+  return {
+    path = path,
+    kind = question_kind,
+    status = got.status,
+    answer = got.answer,
+    tags = kumo.json_encode(got.tags),
+    label = got.label,
+    era = era,
+    valid_until = got.valid_until,
+    at = now,
+  }
+end
+
+local function hand_over(record)
+  pcall(function()
+    handles.queue('writer'):try_send(kumo.json_encode(record))
+  end)
+end
+
+-- An answer that kumod refuses is no answer. The reason is for operators.
+function mod.is_accepted(kind, path, got)
+  if got.status ~= 'found' then
+    return true
+  end
+  local ok, problem = construct.make(kind, kumo.json_parse(got.answer))
+  if not ok then
+    report.trouble(
+      'refused.' .. kind,
+      string.format('kumod refuses the answer of %s: %s', path, problem)
+    )
+    handles['count.refused']:increment(1)
+  end
+  return ok
+end
+
+local PARTS = { egress_pool = 'egress_source' }
+
+local function keep(question, path, got, era, now)
+  hand_over(mod.record(question.kind, path, got, era, now))
+  local kind = PARTS[question.kind]
+  for part_path, part in pairs(got.with) do
+    if kind and mod.is_accepted(kind, part_path, part) then
+      hand_over(mod.record(kind, part_path, part, era, now))
+      part.era = era
+      brought[part_path] = part
+    end
+  end
+end
+
+-- From the service, or nil, and whether what is there cannot be used.
+local function fetched(question, changes, path, era, now)
+  if handles.breaker_open(now) then
+    return nil
+  end
+  local position = changes and changes.position
+  local client = require 'policyd.client'
+  local got, problem, refused = client.answer(path, position)
+  if not got then
+    if not refused then
+      handles.breaker:observe(now + BREAKER_FOR)
+    end
+    report.trouble('service', 'a lookup got no answer: ' .. problem)
+    return nil
+  end
+  if handles.era:sum() ~= era then
+    -- Read from a history that was replaced meanwhile.
+    return nil
+  end
+  if not mod.is_accepted(question.kind, path, got) then
+    return nil, true
+  end
+  brought = {}
+  keep(question, path, got, era, now)
+  handles['count.fetched']:increment(1)
+  return {
+    status = got.status,
+    answer = got.answer,
+    tags = got.tags,
+    label = got.label,
+    valid_until = got.valid_until,
+    stale = got.stale,
+    retry_at = got.stale and now + RETRY_AFTER or nil,
+  }
+end
+
+-- The answer for what exists.
+function mod.row(question, changes, path, era, floor)
+  local now = os.time()
+  local part = brought[path]
+  if part and part.era == era and part.label >= floor then
+    brought[path] = nil
+    part.with, part.era = nil, nil
+    part.retry_at = part.stale and now + RETRY_AFTER or nil
+    return part
+  end
+  local held = store.read(path, now)
+  if
+    held
+    and held.valid
+    and held.label >= floor
+    and handles.in_touch(now)
+  then
+    hand_over { path = path, at = now }
+    handles['count.stored']:increment(1)
+    return from_store(held)
+  end
+  local env, settled = fetched(question, changes, path, era, now)
+  if env then
+    return env
+  end
+  local max_stale = require('policyd').CONFIGURED.max_stale
+  if held and now - held.since <= max_stale then
+    hand_over { path = path, at = now }
+    handles['count.stale']:increment(1)
+    env = from_store(held)
+    env.valid_until = nil
+    env.stale = true
+  else
+    handles['count.unknown']:increment(1)
+    env = { status = 'unknown', tags = {}, label = 0 }
+  end
+  env.settled = settled
+  env.retry_at = now + RETRY_AFTER
+  return env
+end
+
+local function has_campaign(lookup, now, era)
+  return function(tenant, campaign)
+    local env = lookup.row(kinds.tenant(tenant), now, era)
+    if env.status ~= 'found' then
+      return env.status == 'unknown'
+    end
+    local campaigns = kumo.json_parse(env.answer).campaigns
+    return campaigns ~= nil and campaigns[campaign] ~= nil
+  end
+end
+
+-- The answer to what was asked: that for what exists of it.
+function mod.reduced(lookup, question, _, era, floor)
+  local now = os.time()
+  local index = not question.whole
+    and store.names(question:candidates(), question.about)
+  local looked = {}
+  if index and index.number >= floor then
+    local row
+    row, looked =
+      question:reduce(index.present, has_campaign(lookup, now, era))
+    if not row then
+      return { status = 'none', tags = looked, label = index.number }
+    end
+    question = row
+  else
+    index = nil
+  end
+  local env, stale = lookup.row(question, now, era)
+  local tags = list(env.tags)
+  local seen = {}
+  for _, tag in ipairs(tags) do
+    seen[tag] = true
+  end
+  for _, tag in ipairs(looked) do
+    if not seen[tag] then
+      table.insert(tags, tag)
+    end
+  end
+  local retry_at = env.retry_at
+  return {
+    status = env.status,
+    answer = env.answer,
+    tags = tags,
+    label = index and math.min(index.number, env.label) or env.label,
+    valid_until = not stale and env.valid_until or nil,
+    stale = stale or nil,
+    settled = env.settled,
+    retry_at = stale and (retry_at or now + RETRY_AFTER) or nil,
+  }
+end
+
+return mod

@@ -1,0 +1,108 @@
+--[[
+Holding: mail whose policy is not known waits, without counting attempts.
+
+A queue is given the hold configuration, which leads nowhere, and each of its
+messages is delayed before it gets there. So what matters is which queues and
+pools were answered with a hold: their names are kept as marks, process-wide.
+Anybody else's queue is none of our business.
+
+    hold.queue_params()                       -- for make_queue_config
+    hold.mark('queue:' .. name)  hold.clear(…) -- when one was given, or a real one
+    hold.is_marked('queue:' .. name)
+    hold.delay(msg)                           -- in throttle_insert_ready_queue
+]]
+local kumo = require 'kumo'
+local handles = require 'policyd.handles'
+
+local mod = {
+  POOL = 'policyd-hold',
+  CONSTRUCTOR = 'policyd.hold',
+}
+
+-- Names share these series; a mark says whose it is.
+local SERIES = 65536
+local LIFE = 120
+local UNTIL_BITS = 34
+local DELAY, JITTER = 20, 20
+
+-- kumod infers attempts from retry_interval when it reads its spool, and
+-- nothing may expire that would not with its own settings.
+function mod.queue_params()
+  local params = {
+    retry_interval = '20 minutes',
+    max_age = '365 days',
+    refresh_strategy = 'Ttl',
+    refresh_interval = '10 seconds',
+  }
+  if require('policyd.sources').CONFIGURED then
+    params.egress_pool = mod.POOL
+  else
+    -- Nobody else knows our pool; an unknown one would strand the spool.
+    params.protocol = { custom_lua = { constructor = mod.CONSTRUCTOR } }
+  end
+  return params
+end
+
+-- The net under the net, where the pool cannot be.
+function mod.connection()
+  local connection = {}
+  function connection.send()
+    kumo.reject(451, '4.3.0 policy is not available')
+  end
+  return connection
+end
+
+local function marked(name)
+  local hash = 0
+  for i = 1, #name do
+    hash = (hash * 31 + name:byte(i)) & 0xfffffff
+  end
+  return handles.series('hold.' .. hash % SERIES), hash
+end
+
+function mod.mark(name)
+  local now = os.time()
+  local series, hash = marked(name)
+  series:observe((hash << UNTIL_BITS) | (now + LIFE))
+  if handles.holding:sum() < now + LIFE then
+    handles.holding:observe(now + LIFE)
+  end
+end
+
+-- Whether anything was held lately: all that the fast path asks.
+function mod.is_on()
+  local left = handles.holding:sum() - os.time()
+  return left > 0 and left <= LIFE
+end
+
+local function until_when(name)
+  local series, hash = marked(name)
+  local value = series:sum()
+  if value >> UNTIL_BITS == hash then
+    return value & ((1 << UNTIL_BITS) - 1), series, hash
+  end
+  return 0, series, hash
+end
+
+function mod.is_marked(name)
+  return mod.is_on() and os.time() < until_when(name)
+end
+
+-- After `grace` seconds: until then what was built from the hold may live on.
+function mod.clear(name, grace)
+  if not mod.is_on() then
+    return
+  end
+  local at, series, hash = until_when(name)
+  local ends = grace and os.time() + grace or 0
+  if at > ends then
+    series:observe((hash << UNTIL_BITS) | ends)
+  end
+end
+
+function mod.delay(msg)
+  local due = os.time() + DELAY + math.random(0, JITTER)
+  msg:set_due(os.date('!%Y-%m-%dT%H:%M:%SZ', due))
+end
+
+return mod

@@ -1,0 +1,131 @@
+--[[
+Names as they are asked for: policy/names.py and policy/tags.py of the service,
+once more.
+
+    names.domain 'Foo_Bar.EXAMPLE.net.'   --> 'foo_bar.example.net'
+    names.chain 'a.example.com'           --> { 'a.example.com', '*.example.com', '*.com', '*' }
+    names.tag('egress_pool', '*', 'a/b')  --> 'egress_pool/*/a%2Fb'
+    names.path('/tenant/', 'acme')        --> '/tenant/acme'
+]]
+local mod = {}
+local LONGEST_DOMAIN = 253
+local LONGEST_NAME = 255
+-- The names of rows hold neither of these, so these name nobody's row.
+mod.NOBODY = '!'
+
+-- Lower case, and no trailing dot. What is not ASCII is left to the service,
+-- which knows its A-labels; kumod gives those for envelope addresses anyway.
+function mod.domain(asked)
+  if
+    type(asked) ~= 'string'
+    or #asked > 1000
+    or asked:find '%c'
+    or not utf8.len(asked)
+  then
+    return ''
+  end
+  local name = asked:lower()
+  if name:sub(-1) == '.' and name:sub(-2) ~= '..' then
+    name = name:sub(1, -2)
+  end
+  return name
+end
+
+function mod.is_foreign(domain)
+  return domain:find '[\128-\255]' ~= nil
+end
+
+local function can_be_row(name)
+  if #name > LONGEST_DOMAIN or name == '' then
+    return false
+  end
+  for label in (name:gsub('^%*%.', '') .. '.'):gmatch '([^.]*)%.' do
+    if #label > 63 or not label:find '^[%l%d_-]+$' then
+      return false
+    end
+  end
+  return true
+end
+
+-- The row names that could answer for a domain, nearest first.
+function mod.chain(name)
+  local chain = {}
+  if can_be_row(name) then
+    table.insert(chain, name)
+  end
+  local parent = name:gsub('^%*%.', '')
+  while parent:find('.', 1, true) do
+    parent = parent:match '%.(.*)$'
+    if can_be_row('*.' .. parent) then
+      table.insert(chain, '*.' .. parent)
+    end
+  end
+  table.insert(chain, '*')
+  return chain
+end
+
+-- A tenant's or campaign's name as asked for: nil for none, NOBODY for what
+-- cannot be a row. Those that hold @, : or ! would not survive in the name of
+-- a queue either.
+function mod.label(asked)
+  if asked == nil or asked == '' then
+    return nil
+  end
+  local usable = type(asked) == 'string'
+    and #asked <= LONGEST_NAME
+    and utf8.len(asked)
+    and not asked:find '[%c@:!]'
+  return usable and asked or mod.NOBODY
+end
+
+local function escaped(part)
+  if part:find '[%%/]' then
+    part = part:gsub('%%', '%%25'):gsub('/', '%%2F')
+  end
+  return part
+end
+
+function mod.tag(kind, ...)
+  local tag = kind
+  for _, part in ipairs { ... } do
+    tag = tag .. '/' .. escaped(part)
+  end
+  return tag
+end
+
+-- The unescaped parts of a tag, without its kind.
+function mod.parts(written)
+  local parts = {}
+  for part in written:gmatch '/([^/]*)' do
+    table.insert(parts, (part:gsub('%%2F', '/'):gsub('%%25', '%%')))
+  end
+  return parts
+end
+
+local function percent(character)
+  return string.format('%%%02X', character:byte())
+end
+
+function mod.quoted(text)
+  if text:find '[^%w%-._~*:]' then
+    text = text:gsub('[^%w%-._~*:]', percent)
+  end
+  return text
+end
+
+-- The canonical path of a lookup: equal questions have equal paths, here and
+-- at the service. Parameters are given as name, value, name, value.
+function mod.path(segment, key, ...)
+  local path = segment .. mod.quoted(key)
+  local mark = '?'
+  for i = 1, select('#', ...), 2 do
+    local name, value = select(i, ...)
+    if value then
+      path = path .. mark .. name .. '=' .. mod.quoted(value)
+      mark = '&'
+    end
+  end
+  return path
+end
+
+return mod

@@ -1,0 +1,113 @@
+--[[
+What `queue_helper:apply(msg)` does: campaign, tenant and routing domain of a
+message, as policy-extras.queue takes them from its headers.
+
+    local verdict, code, text = queue_apply.run(msg)
+    -- 'done'; 'unknown', and the message is as it was; 'reject' with why
+
+Everything is looked up before the message is changed, so that it can be done
+again later (policyd.pending).
+]]
+local kinds = require 'policyd.kinds'
+local lookup = require 'policyd.lookup'
+local names = require 'policyd.names'
+
+local mod = {}
+
+local function header(msg, name)
+  return name and msg:get_first_named_header_value(name)
+end
+
+-- Who sends, and what says so.
+local function tenant_of(msg, settings)
+  local tenant = header(msg, settings.tenant_header)
+  if tenant then
+    return tenant, string.format("'%s' header", settings.tenant_header)
+  elseif settings.default_tenant then
+    return settings.default_tenant, 'default_tenant option'
+  end
+end
+
+-- Why a message may not be sent as this tenant. An empty list of identities
+-- is nobody, not anybody.
+local function objection(msg, tenant, source, answer)
+  if answer.tenant_known ~= true then
+    return string.format(
+      "tenant '%s' specified by %s is not defined in your queue config",
+      tenant,
+      source
+    )
+  end
+  if not answer.require_authz then
+    return nil
+  end
+  local authz_id = msg:get_meta 'authz_id'
+  if not authz_id then
+    return string.format("tenant '%s' requires SMTP AUTH", tenant)
+  end
+  for _, allowed in ipairs(answer.require_authz) do
+    if allowed == authz_id then
+      return nil
+    end
+  end
+  return string.format(
+    "authz_id '%s' is not authorized to send as tenant '%s'",
+    authz_id,
+    tenant
+  )
+end
+
+local function take(msg, name, is_removed)
+  if is_removed then
+    msg:remove_all_named_headers(name)
+  end
+end
+
+function mod.run(msg)
+  local kept = lookup.keep(kinds.queue_settings())
+  if kept.status == 'unknown' then
+    return 'unknown'
+  end
+  local settings = kept.answer or {}
+  local campaign = header(msg, settings.campaign_header)
+  local tenant, source = tenant_of(msg, settings)
+  local recipient = msg:recipient_list()[1]
+  local found = lookup.ask(
+    kinds.queue(
+      recipient and recipient.domain or '',
+      tenant or msg:get_meta 'tenant',
+      campaign or msg:get_meta 'campaign'
+    )
+  )
+  if found.status ~= 'found' then
+    return 'unknown'
+  end
+  local problem = tenant and objection(msg, tenant, source, found.answer)
+  if problem then
+    return 'reject', 500, problem
+  end
+  if settings.scheduling_header then
+    msg:import_scheduling_header(settings.scheduling_header, true)
+  end
+  if campaign then
+    take(msg, settings.campaign_header, settings.remove_campaign_header)
+    local label = names.label(campaign)
+    if label and label ~= names.NOBODY then
+      -- Others would not survive in the name of a queue.
+      msg:set_meta('campaign', campaign)
+    end
+  end
+  if tenant then
+    if settings.tenant_header then
+      take(msg, settings.tenant_header, settings.remove_tenant_header)
+    end
+    msg:set_meta('tenant', tenant)
+  end
+  if recipient and found.answer.routing_domain then
+    msg:set_meta('routing_domain', found.answer.routing_domain)
+  end
+  msg:set_meta('policyd_revision', found.revision)
+  return 'done'
+end
+
+return mod

@@ -1,0 +1,57 @@
+--[[
+The writer task: what lookups brought goes from the queue into the node store,
+many at a time. Started from pre_init; ends with the process.
+
+    kumo.on('policyd.1.writer', function() require('policyd.writer').run() end)
+]]
+local kumo = require 'kumo'
+local handles = require 'policyd.handles'
+local journal = require 'policyd.journal'
+local report = require 'policyd.report'
+local store = require 'policyd.store'
+
+local mod = {}
+local BATCH = 500
+local BOUND_EVERY = 100
+local MOST_ROWS = 500000
+local MOST_BYTES = 512 * 1024 * 1024
+
+local function failed(problem)
+  if not store.is_passing(problem) then
+    return store.switch_off(problem)
+  end
+  report.trouble(
+    'writer',
+    'answers could not be stored: '
+      .. require('policyd.construct').reason(problem)
+  )
+end
+
+function mod.run()
+  local queue = handles.queue 'writer'
+  local db
+  local batches = 0
+  while true do
+    local ok, problem = pcall(function()
+      local records = {}
+      for i, text in ipairs(queue:recv_many(BATCH)) do
+        records[i] = text
+      end
+      if handles.store:sum() ~= handles.STORE_OPEN then
+        return
+      end
+      db = db or journal.open()
+      journal.put(db, '[' .. table.concat(records, ',') .. ']')
+      batches = batches + 1
+      if batches % BOUND_EVERY == 1 then
+        journal.bound(db, MOST_ROWS, MOST_BYTES)
+      end
+    end)
+    if not ok then
+      pcall(failed, problem)
+      kumo.sleep(0.2)
+    end
+  end
+end
+
+return mod
