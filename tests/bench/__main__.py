@@ -13,7 +13,7 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import auth_rows, children, live_rows, lookup_rows, sql_rows
+from tests.bench import auth_rows, children, dkim_rows, live_rows, lookup_rows, sql_rows
 from tests.bench.bench import Bench, Sizes, progress
 from tests.bench.databases import databases
 from tests.bench.machine import cores, description, pin
@@ -31,6 +31,8 @@ _ROWS: dict[str, Callable[[Bench], Awaitable[Row]]] = {
     "bulk": sql_rows.bulk_update,
     "statements": sql_rows.statements,
     "logins": auth_rows.logins,
+    "dkim": dkim_rows.plans,
+    "keys": dkim_rows.keys,
 }
 
 

@@ -9,7 +9,7 @@ from statistics import median
 from policyd.config import CacheConfig
 from tests.bench import children
 from tests.bench.children import Client, Server
-from tests.bench.client import Answered, Load
+from tests.bench.client import LISTENER_DOMAIN, Answered, Load
 from tests.bench.databases import TOKEN, Databases
 from tests.bench.machine import Cores
 
@@ -64,10 +64,10 @@ class Bench:
             self._services[rows] = await self.another(dsn)
         return self._services[rows]
 
-    async def another(self, dsn: str) -> Server:
+    async def another(self, dsn: str, *more: str) -> Server:
         """A new replica."""
         started = await self.stack.enter_async_context(
-            children.server(self.where, "service", dsn, str(CacheConfig().bytes))
+            children.server(self.where, "service", dsn, str(CacheConfig().bytes), *more)
         )
         # Connections, prepared statements and the token are a first request's, and nobody measures them.
         await self.client.load(
@@ -76,7 +76,9 @@ class Bench:
         await started.stall()
         return started
 
-    async def hits(self, server: Server, rows: int, keys: int, connections: int = 32) -> Loaded:
+    async def hits(
+        self, server: Server, rows: int, keys: int, connections: int = 32, path: str = LISTENER_DOMAIN
+    ) -> Loaded:
         """Answers from the cache; the first *keys* paths must have been asked for (`warm`)."""
         return await self._load(
             server,
@@ -86,18 +88,26 @@ class Bench:
                 cycle=keys,
                 seconds=self.sizes.seconds,
                 connections=connections,
+                path=path,
                 headers=HEADERS,
             ),
         )
 
-    async def warm(self, server: Server, rows: int, keys: int) -> Loaded:
+    async def warm(self, server: Server, rows: int, keys: int, path: str = LISTENER_DOMAIN) -> Loaded:
         """Ask once for each of the first *keys* paths."""
         self._asked[server.port] = max(keys, self._asked.get(server.port, 0))
         return await self._load(
-            server, Load(port=server.port, rows=rows, most=keys, connections=32, headers=HEADERS)
+            server, Load(port=server.port, rows=rows, most=keys, connections=32, path=path, headers=HEADERS)
         )
 
-    async def misses(self, server: Server, rows: int, connections: int = 32, most: int = 0) -> Loaded:
+    async def misses(
+        self,
+        server: Server,
+        rows: int,
+        connections: int = 32,
+        most: int = 0,
+        path: str = LISTENER_DOMAIN,
+    ) -> Loaded:
         """Answers that nobody asked for before, for the usual time or until there are *most*."""
         first = self._asked.get(server.port, 0)
         loaded = await self._load(
@@ -109,6 +119,7 @@ class Bench:
                 most=most,
                 seconds=600.0 if most else self.sizes.seconds,
                 connections=connections,
+                path=path,
                 headers=HEADERS,
             ),
         )

@@ -23,6 +23,7 @@ from tests.bench.machine import pin
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 # Primes that divide no power of ten: k times a stride, modulo the rows, meets each row once.
 _STRIDE, _SHUFFLE = 7_919, 104_729
+LISTENER_DOMAIN = "/listener-domain/d%08d.example.com?listener=mx%06d"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +31,7 @@ class Load:
     """
     What to ask whom.
 
-    The k-th path names row `k * 7919 % rows` on listener `k // rows`. A *cycle* asks for the first so many paths
+    The k-th path names row `k * 7919 % rows` and, where *path* has room for it, listener `k // rows`. A *cycle* asks for the first so many paths
     again and again (hits, once warm); without one, paths from *first* on are asked once each (misses).
     """
 
@@ -41,6 +42,7 @@ class Load:
     most: int = 0
     seconds: float = 60.0
     connections: int = 32
+    path: str = LISTENER_DOMAIN
     headers: dict[str, str] = field(default_factory=dict)
 
 
@@ -64,9 +66,9 @@ class Answered:
         return self.requests / self.seconds
 
 
-def path_of(rows: int, k: int) -> str:
+def path_of(path: str, rows: int, k: int) -> str:
     """The k-th path."""
-    return f"/listener-domain/d{k * _STRIDE % rows:08d}.example.com?listener=mx{k // rows:06d}"
+    return path % (k * _STRIDE % rows, k // rows)[: path.count("%")]
 
 
 def _requests(load: Load) -> Iterator[bytes]:
@@ -75,18 +77,16 @@ def _requests(load: Load) -> Iterator[bytes]:
     if load.cycle:
         # Made beforehand: the client shall do less than what it measures.
         ready = [
-            b"GET %b%b" % (path_of(load.rows, k * _SHUFFLE % load.cycle).encode(), tail)
+            b"GET %b%b" % (path_of(load.path, load.rows, k * _SHUFFLE % load.cycle).encode(), tail)
             for k in range(load.cycle)
         ]
         while True:
             yield from ready
     rows = load.rows
+    template = f"GET {load.path}".encode() + tail.replace(b"%", b"%%")
+    names = template.count(b"%0")
     for k in count(load.first):
-        yield b"GET /listener-domain/d%08d.example.com?listener=mx%06d%b" % (
-            k * _STRIDE % rows,
-            k // rows,
-            tail,
-        )
+        yield template % (k * _STRIDE % rows, k // rows)[:names]
 
 
 def run(load: Load) -> Answered:

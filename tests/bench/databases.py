@@ -42,6 +42,7 @@ class Databases:
         self._server = server
         self._made: dict[str, str] = {}
         self.load_seconds: dict[int, float] = {}
+        self.dkim_load_seconds = 0.0
 
     async def empty(self) -> None:
         """Migrate the database that the others are copies of."""
@@ -51,7 +52,7 @@ class Databases:
             await migrate(connection)
             name, secret = TOKEN.split(".")
             await connection.execute(
-                "insert into policy.api_token (name, sha256, scopes) values ($1, $2, array['lookup', 'status'])",
+                "insert into policy.api_token (name, sha256, scopes) values ($1, $2, array['lookup', 'status', 'dkim'])",
                 name,
                 hash_secret(secret),
             )
@@ -64,6 +65,25 @@ class Databases:
                 await connection.execute(f"create database {name} template {_EMPTY} strategy file_copy")
             self._made[name] = self._server.dsn(name)
             await self._fill(self._made[name], rows)
+        return self._made[name]
+
+    async def with_dkim(self, rows: int, keys: int) -> str:
+        """DSN of a database with *rows* domains that sign with *keys* shared keys."""
+        name = f"bench_dkim_{rows}"
+        if name not in self._made:
+            async with connection_to(self._server.dsn("postgres")) as connection:
+                await connection.execute(f"create database {name} template {_EMPTY} strategy file_copy")
+            self._made[name] = self._server.dsn(name)
+            async with connection_to(self._made[name]) as connection:
+                began = time.perf_counter()
+                await connection.copy_records_to_table(
+                    "dkim_domain",
+                    schema_name="policy",
+                    columns=("domain", "selector", "key_name"),
+                    records=((f"d{n:08d}.example.com", "s1", f"shared/k{n % keys}") for n in range(rows)),
+                )
+                self.dkim_load_seconds = time.perf_counter() - began
+                await connection.execute("vacuum analyze")
         return self._made[name]
 
     async def _fill(self, dsn: str, rows: int) -> None:

@@ -1,15 +1,16 @@
-"""policyd under test: `python -m tests.bench.service CORE DSN CACHE_BYTES`."""
+"""policyd under test: `python -m tests.bench.service CORE DSN CACHE_BYTES [KEYS]`."""
 
 import asyncio
 import json
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import uvloop
 
 from policyd.app import running
-from policyd.config import AdminConfig, CacheConfig, Config, DatabaseConfig, LookupConfig
+from policyd.config import AdminConfig, CacheConfig, Config, DatabaseConfig, KeyRootConfig, LookupConfig
 from policyd.observe.events import ChangesRead, CurrencyRegained, Observation
 from policyd.units import Address, Bytes
 from tests.bench.machine import pin
@@ -41,13 +42,14 @@ class _Seen:
         return {"revisions": revisions}
 
 
-async def _serve(dsn: str, cache_bytes: int) -> None:
+async def _serve(dsn: str, cache_bytes: int, keys: Path) -> None:
     seen = _Seen()
     config = Config(
         database=DatabaseConfig(dsn=dsn),
         lookup=LookupConfig(listen=_ANY_PORT),
         admin=AdminConfig(listen=_ANY_PORT),
         cache=CacheConfig(bytes=Bytes(cache_bytes)),
+        keys={"default": KeyRootConfig(dir=keys)},
     )
     async with running(config, seen) as addresses:
         await seen.current.wait()
@@ -58,4 +60,4 @@ async def _serve(dsn: str, cache_bytes: int) -> None:
 
 if __name__ == "__main__":
     pin(int(sys.argv[1]))
-    uvloop.run(_serve(sys.argv[2], int(sys.argv[3])))
+    uvloop.run(_serve(sys.argv[2], int(sys.argv[3]), Path(*sys.argv[4:])))
