@@ -55,6 +55,10 @@ async def selected(db: asyncpg.Connection) -> asyncpg.Connection:
         ("domain, key_name", "'a.example', '../../etc/shadow'", "key_name_is_a_name_below_a_root_and_no_path"),
         ("domain, key_name", "'a.example', '/etc/shadow'", "key_name_is_a_name_below_a_root_and_no_path"),
         ("domain, key_name", "'a.example', 'a//b'", "key_name_is_a_name_below_a_root_and_no_path"),
+        ("domain, key_name", "'a.example', 'a/'", "key_name_is_a_name_below_a_root_and_no_path"),
+        ("domain, key_name", "'a.example', 'a/.b'", "key_name_is_a_name_below_a_root_and_no_path"),
+        ("domain, key_name", "'a.example', repeat('a/', 8) || 'a'", "key_name_is_a_name_below_a_root_and_no_path"),
+        ("domain, key_name", "'a.example', 'a/' || repeat('a', 201)", "key_name_is_a_name_below_a_root_and_no_path"),
         ("domain, not_before, not_after", "'a.example', now(), now()", "not_before_is_earlier_than_not_after"),
         ("domain, not_after", "'a.example', 'infinity'", "not_after_is_a_point_in_time"),
     ],
@@ -109,6 +113,12 @@ async def test_an_additional_signature_exists_once_and_its_order_is_the_settings
     assert {tuple(change.tags) for change in await changes(selected, before)} == {
         ("dkim_signature/esp",), ("dkim_signature/us",), ("dkim_settings",),
     }  # fmt: skip
+
+
+async def test_a_key_may_have_eight_parts_of_two_hundred_letters(selected):
+    await selected.execute(
+        "insert into policy.dkim_domain (domain, key_name) values ('a.example', repeat(repeat('a', 200) || '/', 7) || repeat('a', 200))"
+    )
 
 
 async def test_a_domain_says_its_times_in_seconds_and_leaves_out_what_it_does_not_say(selected):
