@@ -216,12 +216,12 @@ async def test_an_error_or_a_bump_throws_the_context_away(kumod):
 
 async def test_what_is_not_simulated_says_its_name(kumod):
     node: Node = await kumod(
-        policy("kumo.on('ask', function() return pcall(function() return kumo.dns.lookup_mx 'x' end) end)")
+        policy("kumo.on('ask', function() return pcall(function() return kumo.dns.lookup_ptr 'x' end) end)")
     )
     assert (await node.call("ask") or ())[0] is False
     (problem,) = node.problems
     assert isinstance(problem, NotSimulated)
-    assert str(problem) == "kumo.dns is not simulated"
+    assert str(problem) == "kumo.dns.lookup_ptr is not simulated"
     node.problems.clear()
 
 

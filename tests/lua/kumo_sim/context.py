@@ -1,6 +1,7 @@
 """One Lua context: a Lua 5.4 of its own with the simulated kumo in it and the whole policy evaluated."""
 
 import contextlib
+import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,8 +124,7 @@ class Context:
         try:
             return (True, *self._results(await pending))
         except KumoError as error:
-            self._note(error)
-            return (False, error)
+            return (False, self._bare(error))
 
     # Being called by Lua
 
@@ -137,17 +137,24 @@ class Context:
             try:
                 return (True, *self._results(call(*arguments)))
             except KumoError as error:
-                self._note(error)
-                return (False, error)
+                return (False, self._bare(error))
             except Exception as error:  # noqa: BLE001 - a fault of the simulation must not look like one of kumod
-                self.process.problems.append(error)
+                where = "".join(traceback.format_exception(error))
+                self.process.problems.append(AssertionError(f"the simulation is wrong: {where}"))
                 return (False, KumoError(f"the simulation is wrong: {error!r}"))
 
         return run
 
-    def _note(self, error: KumoError) -> None:
+    def _bare(self, error: KumoError) -> KumoError:
+        """
+        The error without its traceback: frames hold Lua values, and those of a coroutine must not outlive it.
+
+        lupa lets go of a value through the state that it came from, which is freed with the coroutine.
+        """
+        error.__traceback__ = error.__context__ = error.__cause__ = None
         if isinstance(error, NotSimulated):
             self.process.problems.append(error)
+        return error
 
     def _results(self, result: Any) -> Iterable[Any]:
         values = result if type(result) is tuple else (result,)
@@ -174,6 +181,7 @@ class Context:
             "memo_declare": process.memos.declare,
             "memo_begin": process.memos.begin(self),
             "memo_store": process.memos.store,
+            "params": _params,
             "wall": lambda: int(process.clock.wall),
             "print": process.print,
         }
@@ -245,6 +253,13 @@ def _may_register(process: "Process") -> Callable[[bytes, bytes | None], bool]:
         return name.decode() in process.several
 
     return several
+
+
+def _params(kind: bytes, made: Any) -> dict[str, Any]:
+    if getattr(made, "kind", None) != kind.decode():
+        raise KumoError(f"error converting Lua value to {kind.decode()}")
+    params: dict[str, Any] = made.params
+    return params
 
 
 def _tuple(results: Any) -> tuple[Any, ...]:

@@ -31,7 +31,7 @@ class HandlerFailed(Exception):
 
     def __init__(self, error: object) -> None:
         super().__init__(shown(error))
-        self.error = error
+        self.error = error if isinstance(error, KumoError | bytes) else None
 
     @property
     def rejection(self) -> Rejected | None:

@@ -2,15 +2,17 @@
 
 import functools
 import tomllib
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.lua.kumo_sim import files, http, keys, signing, text_json
+from tests.lua.kumo_sim import domain_map, files, http, keys, regexes, shaping, signing, text_json
 from tests.lua.kumo_sim.constructors import CONSTRUCTORS, make
 from tests.lua.kumo_sim.context import Native
-from tests.lua.kumo_sim.errors import KumoError, NotSimulated, Rejected
+from tests.lua.kumo_sim.errors import HandlerFailed, KumoError, NotSimulated, Rejected
 from tests.lua.kumo_sim.messages import make_message
 from tests.lua.kumo_sim.records import Field, record
+from tests.lua.kumo_sim.resolving import Resolver
 from tests.lua.kumo_sim.sqlite import open_database
 from tests.lua.kumo_sim.throttles import make_throttle
 from tests.lua.kumo_sim.values import decoded, integer_of, lua_kind, plain, text_of
@@ -58,6 +60,10 @@ def natives(context: "Context") -> dict[str, Native]:
         **keys.library(process),
         **files.library(),
         **signing.library(process),
+        **shaping.library(process),
+        **domain_map.library(),
+        **regexes.library(),
+        **_asking(process),
         "kumo.http.build_client": Native(functools.partial(http.build_client, context)),
         "kumo.http.connect_websocket": Native(http.connect_websocket),
         "sqlite.open": Native(functools.partial(open_database, process)),
@@ -150,6 +156,39 @@ def _shown_one(value: Any) -> Any:
     return decoded(value) if isinstance(value, bytes) else str(value)
 
 
+def _asking(process: "Process") -> dict[str, Native]:
+    """What kumod's own handlers' users ask: like a queue that is made now, in another context."""
+
+    async def queue_config(name: Any) -> dict[str, Any]:
+        async with process.context() as other:
+            return await _told(Resolver(process).queue_config(text_of(name), other))
+
+    async def pool(name: Any = None) -> dict[str, Any]:
+        async with process.context(discard=True) as other:
+            return await _told(Resolver(process).pool(None if name is None else text_of(name), other))
+
+    async def source(name: Any) -> dict[str, Any]:
+        async with process.context(discard=True) as other:
+            return await _told(Resolver(process).source(text_of(name), other))
+
+    async def globs() -> list[str]:
+        return []
+
+    return {
+        "kumo.invoke_get_queue_config": Native(queue_config, awaits=True),
+        "kumo.invoke_get_egress_pool": Native(pool, awaits=True),
+        "kumo.invoke_get_egress_source": Native(source, awaits=True),
+        "kumo.eval_config_monitor_globs": Native(globs, awaits=True),
+    }
+
+
+async def _told(asked: Awaitable[dict[str, Any]]) -> dict[str, Any]:
+    try:
+        return await asked
+    except HandlerFailed as failure:
+        raise KumoError(str(failure)) from None
+
+
 def _reject(code: Any, message: Any = None) -> Any:
     raise Rejected(integer_of(code, bits=16), text_of(message))
 
@@ -161,7 +200,8 @@ def _bump(process: "Process") -> tuple[()]:
 
 def _spawn(process: "Process", params: Any) -> tuple[()]:
     given = record("TaskParams", TASK, params)
-    process.spawn(given["event_name"].decode(), decoded(given["args"]))
+    arguments = decoded(given["args"])
+    process.spawn(given["event_name"].decode(), arguments if isinstance(arguments, list) else [])
     return ()
 
 

@@ -121,6 +121,26 @@ function bridge.resume(number, ...)
   return status, unpack(r, 1, r.n)
 end
 
+-- What asks a handler in the calling context does so in the calling coroutine.
+function kumo.invoke_get_egress_path_config(domain, source, site)
+  must_be_yieldable()
+  local known = handlers.get_egress_path_config
+  if not known then return {} end
+  return finish(host.params('egress_path', (known[1](domain, source, site))))
+end
+function kumo.traceback(level)
+  local frames = {}
+  for i = level + 1, 200 do
+    local info = debug.getinfo(i, 'Slnt')
+    if not info then break end
+    frames[#frames + 1] = {
+      source = info.source, short_src = info.short_src, curr_line = info.currentline, line_defined = info.linedefined, what = info.what,
+      last_line_defined = info.lastlinedefined, name = info.name, name_what = info.namewhat, is_tail_call = info.istailcall,
+    }
+  end
+  return frames
+end
+
 -- memoize: the populate function runs in the caller's coroutine, so that whatever it awaits is awaited there.
 function kumo.memoize(f, params)
   if type(f) ~= 'function' then finish(host.bad_handler()) end

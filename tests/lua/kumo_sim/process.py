@@ -5,7 +5,7 @@ import contextlib
 import inspect
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,6 +47,7 @@ class Process:
         validating: bool = False,
         seed: int = 0,
         patience: float = 10.0,
+        mx: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None:
         self.policy = policy
         self.package_path = package_path
@@ -55,6 +56,7 @@ class Process:
         self.version = version
         self.validating = validating
         self.patience = patience
+        self.mx = mx or {}
         self.random = random.Random(seed)
         self.several = SEVERAL
         self.epoch = 0
@@ -69,6 +71,7 @@ class Process:
         self.configured: list[tuple[str, Any]] = []
         self.contexts_made = 0
         self.disk_full = False
+        self.connections: list[Any] = []
         self.memos = Memos(self)
         self.series = Series(self.clock)
         self.queues = Queues(self)
@@ -309,6 +312,9 @@ class Process:
         for context in [*self._idle, *self._in_use]:
             self._drop(context)
         self._idle.clear()
+        # What a process has locked is free when it is gone.
+        for connection in self.connections:
+            connection.close()
         while self.cleaning:
             await asyncio.gather(*self.cleaning, return_exceptions=True)
 

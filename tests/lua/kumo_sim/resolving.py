@@ -10,6 +10,7 @@ from tests.lua.kumo_sim.errors import HandlerFailed, KumoError
 from tests.lua.kumo_sim.formats import seconds_of
 from tests.lua.kumo_sim.memoize import FAILED_FOR
 from tests.lua.kumo_sim.queue_names import QueueName
+from tests.lua.kumo_sim.shaping import site_name
 from tests.lua.kumo_sim.values import lua_kind
 
 if TYPE_CHECKING:
@@ -84,7 +85,8 @@ class Resolver:
 
     async def path(self, domain: str, source: str, context: "Context") -> dict[str, Any]:
         """The path configuration; its site is made up of the domain's name."""
-        results = await context.call("get_egress_path_config", domain, source, f"mx.{domain}")
+        site = site_name(self.process.mx.get(domain, (f"mx.{domain}",)))
+        results = await context.call("get_egress_path_config", domain, source, site)
         if results is None:
             return {}
         return made("egress_path", results, "get_egress_path_config")

@@ -94,7 +94,9 @@ class Conn(Userdata):
 def open_database(process: "Process", path: Any, busy_timeout: Any = None) -> Conn:
     """sqlite.open; the timeout is in real milliseconds."""
     milliseconds = 500 if busy_timeout is None else integer_of(busy_timeout)
-    return Conn(process, text_of(path), milliseconds / 1000)
+    connection = Conn(process, text_of(path), milliseconds / 1000)
+    process.connections.append(connection)
+    return connection
 
 
 def _bound(sql: str, given: Any) -> Any:

@@ -147,7 +147,8 @@ def _plain_frozen(value: Any) -> Plain:
     entries = value.entries
     if 1 in entries and all(isinstance(key, int) for key in entries):
         return [_plain_frozen(entries.get(i)) for i in range(1, max(map(int, entries)) + 1)]
-    return {key: _plain_frozen(item) for key, item in entries.items()}
+    # A nil that was assigned is there for `pairs` and gone for a table.
+    return {key: _plain_frozen(item) for key, item in entries.items() if item is not None}
 
 
 def _unsupported(kind: str, *, serializing: bool) -> str:
