@@ -7,9 +7,9 @@ and matched it; so nobody is ever told something from a history that this replic
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from policyd.config import Config
 from policyd.errors import DatabaseUnavailable, Overloaded, PolicydError
@@ -22,6 +22,8 @@ from policyd.policy.lookup import Kind, Lookup
 from policyd.policy.position import Position
 from policyd.policy.resolving import Resolved, Resolving
 from policyd.policy.validity import KnownChanges, is_valid
+
+_T = TypeVar("_T")
 
 _ROUNDS = 5
 """How often a lookup is begun again because its documents keep changing under it."""
@@ -134,7 +136,7 @@ class Lookups:
         flight: asyncio.Future[Served] = asyncio.get_running_loop().create_future()
         self._flights[lookup.path] = flight
         try:
-            served = await self._read_in_time(lookup)
+            served = await self._in_time(self._read(lookup))
         except BaseException as error:
             told = (
                 error if isinstance(error, PolicydError) else DatabaseUnavailable("reading it was given up")
@@ -165,7 +167,9 @@ class Lookups:
             valid_until = resolved.resolution.valid_until
             label = resolved.position.number
             if is_valid(label, resolved.tags, known, valid_until=valid_until, now=time.time()):
-                return replace(resolved, position=known.position)
+                return (
+                    resolved if label == known.position.number else replace(resolved, position=known.position)
+                )
         raise DatabaseUnavailable("the documents of this lookup change faster than they can be read")
 
     async def _resolve_once(self, start: Callable[[], Resolver]) -> Resolved:
@@ -186,19 +190,13 @@ class Lookups:
 
     async def resolve_in_time(self, start: Callable[[], Resolver]) -> Resolved:
         """`resolve` within the configured deadline; DatabaseUnavailable after it."""
-        async with self._deadline():
-            return await self.resolve(start)
+        return await self._in_time(self.resolve(start))
 
-    async def _read_in_time(self, lookup: Lookup) -> Served:
-        async with self._deadline():
-            return await self._read(lookup)
-
-    @asynccontextmanager
-    async def _deadline(self) -> AsyncIterator[None]:
+    async def _in_time(self, answer: Awaitable[_T]) -> _T:
         seconds = self._config.lookup.deadline
         try:
             async with asyncio.timeout(seconds):
-                yield
+                return await answer
         except TimeoutError:
             raise DatabaseUnavailable(f"PostgreSQL did not answer within {seconds:g} s") from None
 

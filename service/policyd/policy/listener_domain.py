@@ -18,7 +18,8 @@ def resolve(lookup: Lookup, now: float) -> Resolver:
     del now
     listener = lookup.parameters.get("listener")
     listeners = [ANY_LISTENER] if listener is None else [listener, ANY_LISTENER]
-    chain = [tag("listener_domain", each, name) for each in listeners for name in domain_chain(lookup.key)]
+    names = tuple(domain_chain(lookup.key))
+    chain = [tag("listener_domain", each, name) for each in listeners for name in names]
     seen = yield ask(first_of=chain)
     if seen.hit is None:
         return Resolution(layers=())

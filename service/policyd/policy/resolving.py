@@ -35,16 +35,15 @@ class Resolving:
     everything that any attempt asked for is wanted at once: each further change can only cost one more statement.
     """
 
-    __slots__ = ("_asked", "_documents", "_position", "_resolver", "_start", "_tags", "_waiting", "wanted")
+    __slots__ = ("_asked", "_documents", "_position", "_resolver", "_seen", "_start", "_waiting", "wanted")
 
     def __init__(self, start: Callable[[], Resolver]) -> None:
         self._start = start
-        self._asked: dict[str, None] = {}
         self._position: Position | None = None
         self._documents: dict[str, Mapping[str, Json] | None] = {}
         self._resolver, self._waiting = self._begin()
         self.wanted: tuple[str, ...] = self._waiting.tags
-        self._asked.update(dict.fromkeys(self.wanted))
+        self._asked = dict.fromkeys(self.wanted)
 
     def show(self, position: Position, documents: Documents) -> Resolved | None:
         """Take the documents of `wanted` as of *position*; the answer, or None when more is `wanted`."""
@@ -53,24 +52,23 @@ class Resolving:
             self._documents = {}
             self._resolver, self._waiting = self._begin()
         self._position = position
-        self._documents.update((tag, documents.get(tag)) for tag in self.wanted)
-        while all(tag in self._documents for tag in self._waiting.tags):
+        self._documents |= {tag: documents.get(tag) for tag in self.wanted}
+        while not (missing := [tag for tag in self._waiting.tags if tag not in self._documents]):
             try:
                 self._waiting = self._resolver.send(self._see(self._waiting))
             except StopIteration as finished:
                 return Resolved(
                     resolution=finished.value,
-                    tags=tuple(self._tags),
-                    present=frozenset(tag for tag in self._tags if self._documents[tag] is not None),
+                    tags=tuple(self._seen),
+                    present=frozenset([tag for tag, document in self._seen.items() if document is not None]),
                     position=position,
                 )
         self._asked.update(dict.fromkeys(self._waiting.tags))
-        missing = tuple(tag for tag in self._waiting.tags if tag not in self._documents)
-        self.wanted = tuple(self._asked) if restarted else missing
+        self.wanted = tuple(self._asked if restarted else missing)
         return None
 
     def _begin(self) -> tuple[Resolver, Ask]:
-        self._tags: dict[str, None] = {}
+        self._seen: dict[str, Mapping[str, Json] | None] = {}
         resolver = self._start()
         try:
             return resolver, next(resolver)
@@ -85,7 +83,7 @@ class Resolving:
             if documents[tag] is not None:
                 hit = tag
                 break
-        self._tags.update(dict.fromkeys(documents))
+        self._seen |= documents
         return Seen(documents, hit)
 
 
