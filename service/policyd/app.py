@@ -110,6 +110,8 @@ async def running(config: Config, *observers: Observer) -> AsyncIterator[Address
         stack.callback(service.feed.stop_waiting)
         gc.collect()
         gc.freeze()
+        # A few hundred lookups that wait hold more objects than the default, so that each collection was for nothing.
+        gc.set_threshold(10_000)
         service.observe(
             ServiceStarted(lookup=str(addresses.lookup), admin=str(addresses.admin), version=__version__)
         )

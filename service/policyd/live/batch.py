@@ -16,7 +16,8 @@ from policyd.policy.resolving import Documents
 Read: TypeAlias = Callable[[Iterable[str]], Awaitable[tuple[Position, Documents]]]
 """Reads documents in one statement; raises BackendUnavailable."""
 
-MOST_TAGS = 2_000
+MOST_TAGS = 500
+"""In one statement: while PostgreSQL reads the next one, what came with this one is answered, and neither stalls."""
 
 
 class Fetches(Protocol):
