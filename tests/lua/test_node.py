@@ -302,3 +302,20 @@ async def test_log_hooks_deliver_by_lua_and_retry_where_they_are_told_to(kumod):
         record["response"]["content"] for record in node.records if record["queue"] == "one.hook.log_hook"
     ]
     assert sent == ["busy", "sent 1 to one.hook.log_hook"]
+
+
+async def test_a_machine_that_was_asleep_wakes_once_and_not_for_every_second(kumod):
+    node = await kumod(
+        policy(
+            """
+            local ticks = kumo.counter_series.define { name = 'ticks', num_buckets = 1, bucket_size = '3650 days' }
+            kumo.on('tick', function() while true do kumo.sleep(1) ticks:increment(1) end end)
+            kumo.on('init', function() kumo.spawn_task { event_name = 'tick', args = { 1 } } end)
+            kumo.on('ticks', function() return ticks:sum() end)
+            """
+        )
+    )
+    await node.advance(10)
+    assert await node.call("ticks") == (10,)
+    await node.advance(86_400, at_once=True)
+    assert await node.call("ticks") == (11,)

@@ -104,8 +104,9 @@ class Node:
 
     # Time
 
-    async def advance(self, seconds: float) -> None:
-        await self.process.advance(seconds)
+    async def advance(self, seconds: float, *, at_once: bool = False) -> None:
+        """Let *seconds* pass, step by step; or *at_once*, as for a machine that was asleep: weeks then cost nothing."""
+        await self.process.advance(seconds, at_once=at_once)
 
     async def settle(self) -> None:
         """Wait until nothing goes on that does not need time to pass."""

@@ -260,11 +260,13 @@ class Process:
         with self._activity():
             return await work
 
-    async def advance(self, seconds: float) -> None:
-        """Let *seconds* pass, step by step."""
+    async def advance(self, seconds: float, *, at_once: bool = False) -> None:
+        """Let *seconds* pass, step by step; or *at_once*, as for a machine that was asleep."""
         end = self.clock.now + seconds
         async with self._moving:
             await self.settle()
+            if at_once:
+                self.clock.move_to(end)
             while (deadline := self.clock.next_deadline) is not None and deadline <= end:
                 self.clock.move_to(deadline)
                 await self.settle()
