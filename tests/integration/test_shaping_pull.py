@@ -54,14 +54,22 @@ async def answering(answer: Callable[[web.Request], web.Response]) -> AsyncItera
         await runner.cleanup()
 
 
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """A directory that holds nothing but what is pulled."""
+    path = tmp_path / "pulled"
+    path.mkdir()
+    return path
+
+
 async def test_the_file_follows_the_rows_and_the_status_says_whether_it_changed(
-    service: Service, db: Connection, tmp_path: Path
+    service: Service, db: Connection, directory: Path
 ) -> None:
     await db.execute(
         "insert into policy.shaping_domain (domain, options) values ('a.test', '{\"smtp_port\": 26}')"
     )
     await service.reach(await head(db))
-    as_json, as_toml = tmp_path / "shaping.json", tmp_path / "shaping.toml"
+    as_json, as_toml = directory / "shaping.json", directory / "shaping.toml"
     for file in (as_json, as_toml):
         assert [status(await pull(file, service.url)) for _ in range(2)] == [0, 5]
     said = {"a.test": {"smtp_port": 26}}
@@ -70,13 +78,13 @@ async def test_the_file_follows_the_rows_and_the_status_says_whether_it_changed(
     await service.reach(await head(db))
     assert [status(await pull(as_json, service.url)) for _ in range(2)] == [0, 5]
     assert json.loads(as_json.read_text())["a.test"]["mx_rollup"] is False
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["shaping.json", "shaping.toml"]
+    assert sorted(path.name for path in directory.iterdir()) == ["shaping.json", "shaping.toml"]
 
 
 async def test_an_outage_a_wrong_token_and_a_stranger_leave_the_file_as_it_is(
-    service: Service, tmp_path: Path
+    service: Service, directory: Path
 ) -> None:
-    file = tmp_path / "shaping.json"
+    file = directory / "shaping.json"
     file.write_text('{"default": {}}')
 
     def page(request: web.Request) -> web.Response:
@@ -97,7 +105,7 @@ async def test_an_outage_a_wrong_token_and_a_stranger_leave_the_file_as_it_is(
         async with answering(answer) as url:
             assert status(await pull(file, url)) == expected, answer
     assert file.read_text() == '{"default": {}}'
-    assert [path.name for path in tmp_path.iterdir()] == ["shaping.json"]
+    assert [path.name for path in directory.iterdir()] == ["shaping.json"]
 
 
 async def test_it_goes_on_pulling_through_an_outage(
