@@ -2061,7 +2061,9 @@ create trigger t050_keep_settings before delete on policy.dkim_settings for each
 
 create view policy.dkim_settings_document as
 select s.tag, jsonb_strip_nulls(to_jsonb(s) - '{singleton,tag}'::text[] || jsonb_build_object('additional_signatures', (
-  select jsonb_agg(a.signature order by a.position) from policy.dkim_additional_signature as a))) as body
+  -- Sorted below the aggregate: PostgreSQL 15 sorts inside of one by hand, and reads the whole table for it.
+  select jsonb_agg(a.signature)
+  from (select d.signature from policy.dkim_additional_signature as d order by d.position) as a))) as body
 from policy.dkim_settings as s;
 comment on view policy.dkim_settings_document is 'What applies where a domain or signature says nothing, and which signatures are added.';
 comment on column policy.dkim_settings_document.tag is 'the document';
