@@ -4,6 +4,7 @@ import io
 import re
 import subprocess
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -113,10 +114,11 @@ def test_sql_reads_what_is_piped_into_it(policyd, monkeypatch):
 
 
 def test_psql_is_started_as_the_person_and_without_a_password_in_its_arguments(dsn):
-    database = DatabaseConfig(dsn=dsn.replace("postgres@", "postgres:canary-3371@"))
+    password = urlsplit(dsn).password or "canary-3371"
+    database = DatabaseConfig(dsn=dsn.replace("postgres@", f"postgres:{password}@"))
     command, environ = psql(database, actor="o'l \\ga", environ={"HOME": "/"})
-    assert "canary-3371" not in " ".join(command)
-    assert environ["PGPASSWORD"] == "canary-3371"
+    assert password not in " ".join(command)
+    assert environ["PGPASSWORD"] == password
     said = subprocess.run(
         [*command, "-Atc", "show policy.actor"], env=environ, check=True, capture_output=True, text=True
     )
