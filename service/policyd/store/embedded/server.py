@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,7 +18,7 @@ from policyd.errors import EmbeddedUnavailable
 from policyd.store.embedded import account as accounts
 from policyd.store.embedded import leftovers
 from policyd.store.embedded.account import Account
-from policyd.store.embedded.binaries import MAJOR, programs
+from policyd.store.embedded.binaries import MAJOR, ROOM, programs
 from policyd.store.embedded.launch import launch
 from policyd.store.embedded.layout import (
     Layout,
@@ -191,8 +192,17 @@ def _create_cluster(layout: Layout, binaries: Path, account: Account | None, *, 
         make_private(layout.data, account)
         return
     partial = Path(tempfile.mkdtemp(prefix="data.part-", dir=layout.state))
-    if account:
-        os.chown(partial, account.uid, account.gid)
+    try:
+        if account:
+            os.chown(partial, account.uid, account.gid)
+        _initialise(partial, binaries, account, durable=durable)
+        partial.rename(layout.data)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _initialise(partial: Path, binaries: Path, account: Account | None, *, durable: bool) -> None:
     _run(
         [
             *(binaries / "initdb", "-D", partial, "--username", SUPERUSER, "--encoding", "UTF8"),
@@ -218,7 +228,6 @@ def _create_cluster(layout: Layout, binaries: Path, account: Account | None, *, 
         partial,
         given=f"create database {DATABASE}\n".encode(),
     )
-    partial.rename(layout.data)
 
 
 def _run(command: list[str | Path], account: Account | None, cwd: Path, *, given: bytes = b"") -> None:
@@ -231,8 +240,11 @@ def _run(command: list[str | Path], account: Account | None, cwd: Path, *, given
         status = child.wait()
         if status != 0:
             output.seek(0)
-            said = output.read().decode(errors="replace").strip()[-500:]
-            raise EmbeddedUnavailable(f"{Path(command[0]).name} failed (status {status}): {said}")
+            said = _worst(output.read().decode(errors="replace").strip().splitlines())
+            raise EmbeddedUnavailable(
+                f"{Path(command[0]).name} failed (status {status}): {said}",
+                hint=ROOM if "No space left" in said else None,
+            )
 
 
 def _refuse_other_version(layout: Layout) -> None:
@@ -268,4 +280,10 @@ def _tail(log: Path, position: int) -> str:
     with log.open("rb") as file:
         file.seek(position)
         lines = file.read()[-2000:].decode(errors="replace").strip().splitlines()
-    return " ".join(line.partition("] ")[2] or line for line in lines[-4:]) or "it said nothing"
+    return _worst(lines)
+
+
+def _worst(lines: Sequence[str]) -> str:
+    """What a program said of its end: what was fatal, or else the last that it said."""
+    fatal = [line for line in lines if re.search(r"\b(FATAL|PANIC|error):", line)]
+    return " ".join(line.partition("] ")[2] or line for line in (fatal or lines)[-4:]) or "it said nothing"
