@@ -16,14 +16,14 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from policyd.observe.events import KeyChanged
+from policyd.observe.events import BackendLost, BackendReached, KeyChanged
 from policyd.passwords import hash_password
 from policyd.policy.kinds import DOCUMENT_KINDS
 from policyd.store.migrate import check_schema, migrate
 from policyd.store.pool import Connection
 from tests.conftest import Postgres, connection_to
 from tests.integration.conftest import Service, head, make_config, make_token, serving
-from tests.integration.signing import RESTLESS, KeyFiles
+from tests.integration.signing import RESTLESS, KeyFiles, fingerprint
 from tests.unit.keys.pems import rsa_pem
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -183,15 +183,25 @@ async def test_a_key_that_was_replaced_becomes_a_revision(
 ) -> None:
     status, body, _ = await modest.get("/dkim/b.example")
     assert status == 200, body
-    key_id = keys.write("b.example/s1", rsa_pem(number=1))
+    replaced = rsa_pem(number=1)
+    keys.write("b.example/s1", replaced)
     await modest.observations.wait_for(lambda seen: isinstance(seen, KeyChanged))
     async with site.acting_as("policyd_reader") as connection:
         known = await connection.fetchval(
             "select key_id from policy.dkim_key_seen where name = 'b.example/s1'"
         )
         actor = await connection.fetchval("select actor from policy.revision order by number desc limit 1")
-    assert known == key_id
+    assert known == fingerprint(replaced)
     assert actor.startswith("test_policyd_service")
+
+
+async def test_a_service_without_its_rights_says_who_has_them(site: Site) -> None:
+    async with serving(make_config(site.logins["policyd_reader"])) as service:
+        lost = await service.observations.wait_for(lambda seen: isinstance(seen, BackendLost))
+        assert isinstance(lost, BackendLost)
+        assert "member of policyd_service" in lost.reason
+        # Who may not read the log has not reached anything: "reached" after every attempt would hide that.
+        assert not any(isinstance(seen, BackendReached) for seen in service.observations.seen)
 
 
 async def test_the_service_may_write_only_what_nodes_report(site: Site) -> None:

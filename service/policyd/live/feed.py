@@ -100,7 +100,6 @@ class Feed:
         while True:
             try:
                 async with self._connect(self._wake.set) as log:
-                    self._observe(BackendReached(backend="postgresql"))
                     async for _ in self._follow(log):
                         pause = _FIRST_PAUSE
             except BackendUnavailable as error:
@@ -153,12 +152,17 @@ class Feed:
             raise NotCaughtUp(seconds=deadline) from None
 
     async def _follow(self, log: Log) -> AsyncIterator[None]:
+        is_reached = False
         while True:
             self._wake.clear()
             self._begun += 1
             begun_at = time.monotonic()
             before = None if self.known is None else self.known.position
             reading = await log.read(before)
+            if not is_reached:
+                # Not before: a database that lets policyd in and refuses it the log is of no use.
+                self._observe(BackendReached(backend="postgresql"))
+                is_reached = True
             self._take(reading)
             self._read_at = begun_at
             self._finished = self._begun

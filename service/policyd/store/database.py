@@ -21,6 +21,15 @@ BULK = 5_000
 """More changed documents of one kind than this are told as a floor."""
 BATCH_STATEMENTS = 2
 """Statements for lookups that run at a time: one is read while the other one's answer is taken apart."""
+_UNMIGRATED = " (its schema is not this policyd's: run policyd migrate)"
+_REMEDIES = {
+    "42501": " (the role that policyd logs in as has to be a member of policyd_service)",
+    "3F000": _UNMIGRATED,
+    "42P01": _UNMIGRATED,
+    "42703": _UNMIGRATED,
+    "42883": _UNMIGRATED,
+}
+"""What mends a refusal, by its SQLSTATE: a right, a schema, table, column or function is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,4 +139,7 @@ def _asking_again_may_help() -> Iterator[None]:
     try:
         yield
     except StatementRefused as error:
-        raise DatabaseUnavailable(f"PostgreSQL refuses what policyd needs: {error.args[0]}") from error
+        remedy = _REMEDIES.get(error.sqlstate, "")
+        raise DatabaseUnavailable(
+            f"PostgreSQL refuses what policyd needs: {error.args[0]}{remedy}"
+        ) from error

@@ -41,6 +41,11 @@ _GONE = (
 )
 """What asking again later, or asking another host, may mend."""
 
+_ROLES = (
+    "log in as a member of policyd_owner (everything), policyd_editor (rows) or policyd_reader;"
+    " sql/README.md says who may do what"
+)
+
 
 @contextmanager
 def translated() -> Iterator[None]:
@@ -61,7 +66,7 @@ def translated() -> Iterator[None]:
             error.message or type(error).__name__,
             sqlstate=error.sqlstate or "",
             detail=error.detail,
-            hint=error.hint,
+            hint=error.hint or (_ROLES if isinstance(error, asyncpg.InsufficientPrivilegeError) else None),
         ) from error
 
 
@@ -207,10 +212,12 @@ def _unusable(error: ValueError) -> ConfigError:
 
 def _sentence(error: BaseException) -> str:
     """What went wrong, without what was asked: a DSN or a password never stands in it."""
-    if isinstance(error, asyncpg.PostgresError):
-        return error.message or type(error).__name__
+    if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
+        return "no PostgreSQL there takes writes: it is a standby, or read-only"
+    if isinstance(error, asyncpg.PostgresError) and error.message:
+        return error.message
     if isinstance(error, TimeoutError):
         return "PostgreSQL did not answer in time"
     if isinstance(error, OSError):
         return f"PostgreSQL cannot be reached: {error.strerror or type(error).__name__}"
-    return f"PostgreSQL cannot be reached: {type(error).__name__}"
+    return "the connection to PostgreSQL was lost"

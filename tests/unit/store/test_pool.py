@@ -1,0 +1,34 @@
+"""What PostgreSQL's driver raises, as an operator hears of it."""
+
+import asyncpg
+import pytest
+
+from policyd.errors import DatabaseUnavailable, StatementRefused
+from policyd.store.pool import translated
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (
+            asyncpg.TargetServerAttributeNotMatched("None of the hosts match the target attribute requirement"),
+            "no PostgreSQL there takes writes: it is a standby, or read-only",
+        ),
+        (asyncpg.InterfaceError("connection is closed"), "the connection to PostgreSQL was lost"),
+        (asyncpg.ConnectionDoesNotExistError("closed"), "the connection to PostgreSQL was lost"),
+        (TimeoutError(), "PostgreSQL did not answer in time"),
+        (ConnectionRefusedError(111, "Connection refused"), "PostgreSQL cannot be reached: Connection refused"),
+    ],
+    ids=lambda each: type(each).__name__,
+)  # fmt: skip
+def test_an_outage_is_told_in_words_and_not_by_the_name_of_a_class(error: Exception, sentence: str) -> None:
+    with pytest.raises(DatabaseUnavailable) as caught, translated():
+        raise error
+    assert str(caught.value) == sentence
+
+
+def test_who_may_not_is_told_which_roles_there_are() -> None:
+    with pytest.raises(StatementRefused, match="permission denied") as caught, translated():
+        raise asyncpg.PostgresError.new({"C": "42501", "M": "permission denied for table api_token"})
+    assert caught.value.hint is not None
+    assert "policyd_owner" in caught.value.hint
