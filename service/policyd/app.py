@@ -6,6 +6,7 @@ Everything that is opened is opened on one stack and closed in reverse; backgrou
 
 import asyncio
 import gc
+import os
 import signal
 import ssl
 import threading
@@ -104,6 +105,7 @@ async def running(config: Config, *observers: Observer) -> AsyncIterator[Address
                 stack,
                 web.AppRunner(create_admin(service.admin), shutdown_timeout=_DRAIN),
                 config.admin.listen,
+                setting="admin.listen",
             ),
             lookup=await _open_lookups(stack, config.lookup, service),
         )
@@ -263,6 +265,7 @@ async def _open_lookups(stack: AsyncExitStack, config: LookupConfig, service: _S
         stack,
         web.ServerRunner(Server(service.listener, keepalive_timeout=_KEEPALIVE), shutdown_timeout=_DRAIN),
         config.listen,
+        setting="lookup.listen",
         tls=_tls(stack, config, service.observe),
         reuse_port=config.reuse_port,
     )
@@ -286,6 +289,7 @@ async def _open(
     runner: web.BaseRunner,
     address: Address,
     *,
+    setting: str,
     tls: ssl.SSLContext | None = None,
     reuse_port: bool = False,
 ) -> Address:
@@ -296,8 +300,9 @@ async def _open(
         await site.start()
     except OSError as error:
         raise ConfigError(
-            f"cannot listen on {address}: {error.strerror}",
-            hint="is policyd running already? else choose another address",
+            # uvloop's own text says the address again, as a tuple.
+            f"cannot listen on {address}: {os.strerror(error.errno) if error.errno else error.strerror}",
+            hint=f"is policyd running already? else choose another address: --set {setting}=IP:PORT",
         ) from error
     host, port = runner.addresses[0][:2]
     return Address(host, port)

@@ -229,10 +229,29 @@ def test_an_address_in_use_is_a_sentence_and_the_database_is_stopped(fresh_state
             check=False,
         )
         assert second.returncode == 2
-        assert f"policyd: cannot listen on {address}" in second.stderr
+        assert f"policyd: cannot listen on {address}: Address already in use\n" in second.stderr
+        assert "--set lookup.listen=" in second.stderr
         assert "Traceback" not in second.stderr
         assert not (Path(f"{fresh_state}2") / "data" / "postmaster.pid").exists()
         running.end()
+
+
+def test_a_disk_that_is_full_is_a_sentence(fresh_state):
+    # A file may not grow beyond 100 KB: what the system says of it is as of a full disk, at the same places.
+    first = subprocess.run(
+        [
+            *("sh", "-c", 'ulimit -f 200; exec "$@"', "sh"),
+            *(sys.executable, "-m", "policyd", "up", "--state", str(fresh_state), *UP),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert first.returncode == 1
+    assert "Traceback" not in first.stderr
+    assert "File too large" in first.stderr
+    assert len(first.stderr.splitlines()) <= 4
+    assert [each.name for each in fresh_state.iterdir() if "part-" in each.name] == []
 
 
 def test_a_second_replica_serves_the_same_database(fresh_state):

@@ -59,7 +59,6 @@ def up(loaded: Loaded) -> None:
     set_up_logging(level=loaded.config.logging.level, form=loaded.config.logging.format)
     with _terminable(), _database(loaded.config) as (config, server):
         _run_until_told(_up(loaded, config, server))
-        _say("stopping")
 
 
 @contextlib.contextmanager
@@ -70,6 +69,7 @@ def _database(config: Config) -> Iterator[tuple[Config, embedded.Server | None]]
     _say(f"starting PostgreSQL in {config.embedded.state}")
     with embedded.running(config.embedded) as server:
         yield replace(config, database=replace(config.database, dsn=server.dsn())), server
+        _say("stopping PostgreSQL")
 
 
 async def _up(loaded: Loaded, config: Config, server: embedded.Server | None) -> None:
