@@ -81,19 +81,29 @@ local function resolve(domain, tenant, campaign)
   return hold.queue_params(), true
 end
 
-function mod.get_queue_config(domain, tenant, campaign, routing_domain)
+local function real_config(mark, domain, tenant, campaign, routing_domain)
+  local options, is_hold = resolve(domain, tenant, campaign)
+  if is_hold then
+    return nil
+  end
+  with_provider(options, domain, routing_domain)
+  local ok, made = construct.make('queue', { options = options })
+  if not ok then
+    error(made, 0)
+  end
+  hold.clear(mark)
+  return made
+end
+
+function mod.get_queue_config(domain, ...)
   handles.refreshes:increment(1)
-  local mark = insertion.mark(domain, tenant, campaign)
+  local mark = insertion.mark(domain, ...)
   if domain ~= pending.DOMAIN then
-    local options, is_hold = resolve(domain, tenant, campaign)
-    if not is_hold then
-      with_provider(options, domain, routing_domain)
-      local ok, made = construct.make('queue', { options = options })
-      if ok then
-        hold.clear(mark)
-        return made
-      end
-      require('policyd.report').trouble('queue', made)
+    local ok, made = pcall(real_config, mark, domain, ...)
+    if ok and made then
+      return made
+    elseif not ok then
+      require('policyd.report').trouble('queue', construct.reason(made))
     end
   end
   hold.mark(mark)

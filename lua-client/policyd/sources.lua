@@ -54,10 +54,7 @@ function mod.find_pool(name)
   return lookup.ask(kinds.egress_pool(name, policyd.CONFIGURED.node_group))
 end
 
-function mod.get_egress_pool(name)
-  if name == hold.POOL then
-    return empty(name)
-  end
+local function pool(name)
   local found = mod.find_pool(name)
   lookup.owe_bump(found)
   if found.status == 'none' then
@@ -79,6 +76,17 @@ function mod.get_egress_pool(name)
   end
   hold.clear('pool:' .. name, GRACE)
   return made
+end
+
+function mod.get_egress_pool(name)
+  if name == hold.POOL then
+    return empty(name)
+  end
+  local ok, made = pcall(pool, name)
+  if not ok then
+    report('pool', construct.reason(made))
+  end
+  return ok and made or empty(name)
 end
 
 function mod.get_egress_source(name)

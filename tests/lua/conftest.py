@@ -10,6 +10,7 @@ from policyd.store.pool import Connection
 from tests.integration.conftest import TOKEN, Service, make_config, make_token, serving
 from tests.lua.faults import Endpoint, endpoint_before
 from tests.lua.kumo_sim.node import Node
+from tests.lua.sites import Site
 
 ROOT = Path(__file__).parents[2]
 PACKAGE_PATH = f"{ROOT}/lua-client/?.lua;{ROOT}/lua-client/?/init.lua"
@@ -58,3 +59,16 @@ def token_file(tmp_path: Path) -> Path:
     path = tmp_path / "policyd.token"
     path.write_text(TOKEN + "\n")
     return path
+
+
+@pytest.fixture
+def site(
+    kumod: Callable[..., Awaitable[Node]],
+    service: Service,
+    endpoint: Endpoint,
+    db: Connection,
+    token_file: Path,
+    tmp_path: Path,
+) -> Site:
+    """What a node with policyd's modules needs; `await site.node(rows=…)` starts one."""
+    return Site(kumod, service, endpoint, db, token_file, tmp_path / "store.db")
