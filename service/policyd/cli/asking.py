@@ -1,6 +1,7 @@
 """`policyd lookup` and `policyd explain`: ask a running service what it answers, and why."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,10 +10,10 @@ import aiohttp
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from policyd.cli.configured import configured
 from policyd.cli.connecting import run
+from policyd.cli.showing import show_table
 from policyd.config import Config
 from policyd.config_loader import Loaded
 from policyd.errors import BackendUnavailable, PolicydError
@@ -48,7 +49,7 @@ def lookup(context: click.Context, loaded: Loaded, *, path: str, as_json: bool) 
     Ends with status 0 when something was found, 1 when nothing is there, 2 when it cannot be known.
     """
     config = loaded.config
-    response = run(_get(config.client.url, path, token_of(config)))
+    response = run(_get(config.client.url, path, token_of(config), setting="client.url"))
     if response.status not in (200, 404) or "Policy-Position" not in response.headers:
         raise _refused(response)
     if as_json:
@@ -69,7 +70,9 @@ def explain(loaded: Loaded, *, path: str, as_json: bool) -> None:
     PATH is the lookup's own, like /queue/gmail.com?tenant=acme. The token needs scope admin.
     """
     config = loaded.config
-    response = run(_get(config.client.admin_url + "/explain", path, token_of(config)))
+    response = run(
+        _get(config.client.admin_url + "/explain", path, token_of(config), setting="client.admin_url")
+    )
     if response.status != 200:
         raise _refused(response)
     if as_json:
@@ -93,12 +96,17 @@ def show_explanation(explained: Mapping[str, Any], console: Console) -> None:
     console.print(f"[bold]{escape(explained['path'])}[/bold] at {explained['position']}")
     if not explained["found"]:
         console.print("Nothing is there.")
-    table = Table("field", "value", "from", "overrode", box=None, header_style="bold", pad_edge=False)
-    for each in explained["fields"]:
-        overrode = [f"{_shown(lost['value'])} ({lost['from']})" for lost in each["overrode"]]
-        table.add_row(*map(escape, (each["field"], _shown(each["value"]), each["from"], ", ".join(overrode))))
-    if explained["fields"]:
-        console.print(table)
+    rows = [
+        (
+            each["field"],
+            _shown(each["value"]),
+            each["from"],
+            ", ".join(f"{_shown(lost['value'])} ({lost['from']})" for lost in each["overrode"]),
+        )
+        for each in explained["fields"]
+    ]
+    if rows:
+        show_table(("field", "value", "from", "overrode"), rows)
     console.print("\n[bold]looked for, in this order[/bold]")
     for each in explained["looked_for"]:
         mark, style = ("✓", "green") if each["exists"] else ("-", "dim")
@@ -121,7 +129,7 @@ def _show_answer(response: Response) -> None:
         console.print(f"[dim]with {escape(path)}[/dim]", highlight=False)
 
 
-async def _get(url: str, path: str, token: str) -> Response:
+async def _get(url: str, path: str, token: str, *, setting: str) -> Response:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
         async with (
@@ -133,9 +141,20 @@ async def _get(url: str, path: str, token: str) -> Response:
             return Response(status=response.status, headers=response.headers.copy(), body=body)
     except (aiohttp.ClientError, TimeoutError) as error:
         raise ServiceUnavailable(
-            f"the service at {url} does not answer: {type(error).__name__}",
-            hint="is it running (policyd up, policyd serve)? client.url says where it is",
+            f"the service at {url} does not answer: {why_not(error)}",
+            hint=f"is it running (policyd up, policyd serve)? {setting} says where it is",
         ) from None
+
+
+def why_not(error: aiohttp.ClientError | TimeoutError) -> str:
+    """Why a service does not answer, in the system's words where it has some."""
+    if isinstance(error, TimeoutError):
+        return "not in time"
+    if not isinstance(error, aiohttp.ClientOSError):
+        return "what is there does not speak HTTP"
+    # For a refused connection the library's own text is the address again, as a tuple.
+    number = error.errno or 0
+    return os.strerror(number) if number > 0 else str(error.strerror)
 
 
 def _parse(text: str) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 import aiohttp
 import click
 
-from policyd.cli.asking import ServiceUnavailable, token_of
+from policyd.cli.asking import ServiceUnavailable, token_of, why_not
 from policyd.cli.configured import configured
 from policyd.cli.connecting import run
 from policyd.config_loader import Loaded
@@ -88,7 +88,7 @@ async def _get(url: str, token: str, have: bytes | None) -> bytes | None:
             data = await response.read()
     except (aiohttp.ClientError, TimeoutError) as error:
         raise ServiceUnavailable(
-            f"{url} does not answer: {type(error).__name__}", hint="--url or client.url says where it is"
+            f"{url} does not answer: {why_not(error)}", hint="--url or client.url says where it is"
         ) from None
     is_answer = response.status in (200, 304)
     if response.status >= 500 or (is_answer and "Policy-Position" not in response.headers):
