@@ -125,6 +125,15 @@ def test_psql_is_started_as_the_person_and_without_a_password_in_its_arguments(d
     assert said.stdout == "o'l \\ga\n"
 
 
+def test_a_transaction_that_is_left_open_is_said_to_be_lost(policyd):
+    status, out, err = policyd("sql", "begin; insert into policy.egress_pool (name) values ('a')")
+    assert (status, out) == (1, "BEGIN\nINSERT 0 1\n")
+    assert "nothing of the open transaction is kept" in err
+    assert "commit" in err
+    _, out, _ = policyd("sql", "select count(*) from policy.egress_pool where name = 'a'")
+    assert out.splitlines()[1] == "0"
+
+
 def test_migrate_says_that_there_is_nothing_to_do(policyd):
     assert policyd("migrate")[:2] == (0, "the schema is up to date\n")
 
@@ -221,3 +230,12 @@ def test_version_says_what_a_report_needs(policyd):
     status, out, _ = policyd("version")
     assert status == 0
     assert re.match(r"policyd \d.*\nPython 3\.\d+.*\nschema \d{4}_", out)
+
+
+@pytest.mark.parametrize("command", ["lookup", "explain"])
+def test_a_service_that_does_not_answer_is_told_with_the_reason_and_the_setting(policyd, command):
+    setting = {"lookup": "client.url", "explain": "client.admin_url"}[command]
+    status, _, err = policyd(command, "/queue/x", "--set", f"{setting}=http://127.0.0.1:1")
+    assert status == 3
+    assert "does not answer: Connection refused\n" in err
+    assert f"{setting} says where it is" in err

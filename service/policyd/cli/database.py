@@ -12,6 +12,7 @@ from policyd.cli.connecting import person, reachable, run, whoever_this_is
 from policyd.cli.showing import counted, show_table
 from policyd.config import Config
 from policyd.config_loader import Loaded
+from policyd.errors import PolicydError
 from policyd.store.migrate import Migration, migrate
 from policyd.store.notices import notices_of
 from policyd.store.people import Result, execute, in_one_transaction_if_possible, split
@@ -74,10 +75,15 @@ async def _sql(config: Config, statements: list[str], reason: str | None) -> Non
     async with (
         person(config, purpose="sql", reason=reason) as connection,
         notices_of(connection, show_notice),
-        in_one_transaction_if_possible(connection, statements),
     ):
-        for statement in statements:
-            await _one(connection, statement)
+        async with in_one_transaction_if_possible(connection, statements):
+            for statement in statements:
+                await _one(connection, statement)
+        if connection.is_in_transaction():
+            raise PolicydError(
+                "nothing of the open transaction is kept",
+                hint="end it with commit, or leave begin out: several statements succeed or fail together",
+            )
 
 
 async def _one(connection: Connection, statement: str) -> None:
