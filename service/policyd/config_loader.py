@@ -128,7 +128,13 @@ def read_secret(path: Path, *, origin: str) -> str:
         refuse_if_readable_by_all(path, origin=origin)
         return path.read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{origin}: cannot read the secret in {path}: {error}") from error
+        raise ConfigError(f"{origin}: cannot read the secret in {path}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def refuse_if_readable_by_all(path: Path, *, origin: str) -> None:
@@ -162,13 +168,13 @@ def _from_file(file: Path | None, environ: Mapping[str, str]) -> Iterator[tuple[
     named = file or (Path(environ["POLICYD_CONFIG"]) if environ.get("POLICYD_CONFIG") else None)
     path = named or DEFAULT_FILE
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         if named is None:
             return
         raise ConfigError(f"there is no configuration file {path}") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"cannot read the configuration file {path}: {error}") from error
+        raise ConfigError(f"cannot read the configuration file {path}: {_reason(error)}") from error
     flat: dict[str, object] = {}
     for section, table in _tables(document):
         if not isinstance(table, dict):

@@ -1,6 +1,7 @@
 """`policyd import` as an operator runs it."""
 
 import asyncio
+import os
 import re
 from pathlib import Path
 
@@ -83,6 +84,13 @@ async def test_files_that_cannot_be_read_are_all_named(dsn: str, tmp_path: Path)
     assert isinstance(result.exception, PolicyInvalid)
     where = [Path(problem.where).name for problem in result.exception.problems]
     assert sorted(where) == ["empty", "nowhere.toml", "queues.toml", "sources.toml"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every directory")
+async def test_a_directory_that_may_not_be_read_is_a_problem_too(dsn: str, tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0)
+    result = await run(dsn, tmp_path / "closed")
+    assert f"{tmp_path / 'closed'}: cannot be read: Permission denied" in str(result.exception)
 
 
 async def test_long_lists_are_cut_unless_all_is_asked_for(dsn: str, tmp_path: Path) -> None:

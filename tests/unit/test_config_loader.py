@@ -122,6 +122,11 @@ def test_what_cannot_be_meant_is_refused_with_setting_and_file(written, text, sa
     assert said in message
 
 
+def test_what_windows_editors_add_is_no_part_of_the_file(written):
+    file = written("\ufeff[lookup]\r\nmax_pending = 7\r\n")
+    assert load(environ=STATE, file=file).config.lookup.max_pending == 7
+
+
 def test_a_value_is_refused_with_where_it_was_written(written):
     assert "(the environment, POLICYD_FEED_LEASE)" in refusal(POLICYD_FEED_LEASE="x")
     assert "(a flag)" in refusal(None, {"feed.lease": "x"})
@@ -193,7 +198,10 @@ def test_a_file_without_a_secret_may_be_read_by_everybody(written):
 
 
 def test_a_secret_that_is_not_there_is_refused(tmp_path):
-    assert "cannot read the secret" in refusal(POLICYD_DATABASE_DSN_FILE=str(tmp_path / "none"))
+    path = tmp_path / "none"
+    assert f"cannot read the secret in {path}: No such file or directory" in refusal(
+        POLICYD_DATABASE_DSN_FILE=str(path)
+    )
 
 
 def test_repr_and_refusals_hide_every_secret():

@@ -56,7 +56,11 @@ def _read(path: str) -> Iterator[HelperFile | Problem | Note]:
 
 def _read_directory(directory: Path) -> Iterator[HelperFile | Problem | Note]:
     """The helper files among the directory's, by name; others are left out, because nobody asked for them by name."""
-    members = sorted(path for path in directory.iterdir() if path.suffix in SUFFIXES and path.is_file())
+    try:
+        members = sorted(path for path in directory.iterdir() if path.suffix in SUFFIXES and path.is_file())
+    except OSError as error:
+        yield Problem(origin=Origin(file=str(directory)), sentence=f"cannot be read: {error.strerror}")
+        return
     if not members:
         yield Problem(
             origin=Origin(file=str(directory)), sentence="there is no .toml or .json file in this directory"

@@ -35,6 +35,7 @@ class Parsed:
 
 def parse_toml(text: str) -> Parsed:
     """The TOML document; dates and times, which no KumoMTA option takes, come back as text."""
+    text = text.removeprefix("\ufeff")  # KumoMTA's reader skips it, too
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:

@@ -27,6 +27,12 @@ def test_comments_between_json_tokens_change_nothing(table: dict[str, Json], com
     assert parse_json(outside).data == table
 
 
+def test_what_windows_editors_add_is_no_part_of_toml() -> None:
+    parsed = parse_toml('\ufeff["a.com"]\r\nrelay_to = true\r\n')
+    assert parsed.data == {"a.com": {"relay_to": True}}
+    assert parsed.lines["a.com", "relay_to"] == 2
+
+
 @pytest.mark.parametrize("inside", ["http://x", "a # b", "/* not */", r"quote \" // still", "\\\\"])
 def test_what_looks_like_a_comment_inside_a_string_stays(inside: str) -> None:
     text = json.dumps({"a": inside})
