@@ -16,6 +16,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
+from policyd.errors import StatementRefused
 from policyd.observe.events import BackendLost, BackendReached, KeyChanged
 from policyd.passwords import hash_password
 from policyd.policy.kinds import DOCUMENT_KINDS
@@ -244,6 +245,16 @@ async def test_nobody_but_who_migrates_makes_anything_in_the_schema(site: Site, 
         assert not await connection.fetchval(
             "select has_schema_privilege('policy', 'create') or has_database_privilege(current_database(), 'create')"
         )
+
+
+async def test_who_migrates_as_somebody_else_is_told_who_may(site: Site) -> None:
+    async with site.acting_as("migrator") as connection:
+        owner = await connection.fetchval("select user")
+        assert await migrate(connection) == []
+    async with site.acting_as("policyd_owner") as connection:
+        with pytest.raises(StatementRefused) as caught:
+            await migrate(connection)
+    assert f"the database belongs to {owner}" in (caught.value.hint or "")
 
 
 async def test_who_owns_the_schema_is_no_superuser(site: Site) -> None:

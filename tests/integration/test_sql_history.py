@@ -36,7 +36,8 @@ async def test_invalidate_logs_a_floor_with_its_reason(db):
         == "rows repaired with triggers off"
     )
     with pytest.raises(
-        asyncpg.InvalidParameterValueError, match="there is no kind 'queues': allowed are .*listener_domain, "
+        asyncpg.InvalidParameterValueError,
+        match=r"there is no kind 'queues': allowed are .*listener_domain, ",
     ):
         await db.execute("select policy.invalidate('queues', 'x')")
     with pytest.raises(asyncpg.InvalidParameterValueError, match="a reason is needed"):

@@ -125,7 +125,9 @@ def problem_of(error: Exception) -> ProblemType:
 def problem_document(error: PolicydError, *, detail: str) -> dict[str, object]:
     """The body for an error of the request's: type, title, status, detail; never SQL, a stack trace or a secret."""
     document = _document(problem_of(error)) | {"detail": detail}
-    return document | {"hint": error.hint} if error.hint else document
+    # What mends a backend is for who runs policyd, and stands in its log.
+    is_told = error.hint and not isinstance(error, BackendUnavailable)
+    return document | {"hint": error.hint} if is_told else document
 
 
 def failure_document(request_id: str) -> dict[str, object]:

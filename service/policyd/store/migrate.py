@@ -7,7 +7,7 @@ from pathlib import Path
 
 import asyncpg
 
-from policyd.errors import MigrationFailed, SchemaIncompatible
+from policyd.errors import MigrationFailed, SchemaIncompatible, StatementRefused
 from policyd.shipped import sql_root
 from policyd.store.pool import Connection, translated
 from policyd.store.queries import QUERIES
@@ -52,8 +52,7 @@ async def migrate(
     """Those that were applied now, each in a transaction of its own; *report* hears of each when it is committed."""
     wanted = tuple(shipped_migrations() if migrations is None else migrations)
     with translated():
-        async with connection.transaction():
-            await connection.execute(QUERIES["prepare_migrations"])
+        await _prepare(connection)
         _refuse_newer(await _applied(connection), wanted)
     done = []
     for migration in wanted:
@@ -61,6 +60,18 @@ async def migrate(
             report(migration)
             done.append(migration)
     return done
+
+
+async def _prepare(connection: Connection) -> None:
+    try:
+        async with connection.transaction():
+            await connection.execute(QUERIES["prepare_migrations"])
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise StatementRefused(
+            error.message or "permission denied",
+            sqlstate="42501",
+            hint=f"the database belongs to {await connection.fetchval(QUERIES['database_owner'])}: migrate as that role",
+        ) from error
 
 
 async def check_schema(connection: Connection, migrations: Iterable[Migration] | None = None) -> None:

@@ -7,6 +7,7 @@ milliseconds when more ask than there are connections, and resets a connection a
 
 import asyncio
 import contextlib
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -41,6 +42,16 @@ _GONE = (
 )
 """What asking again later, or asking another host, may mend."""
 
+_NOT_LET_IN = (
+    ConnectionError,
+    FileNotFoundError,
+    socket.gaierror,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+)
+_WHERE = (
+    "database.dsn (POLICYD_DATABASE_DSN) says where PostgreSQL is and who logs in; policyd config shows it"
+)
 _ROLES = (
     "log in as a member of policyd_owner (everything), policyd_editor (rows) or policyd_reader;"
     " sql/README.md says who may do what"
@@ -53,7 +64,9 @@ def translated() -> Iterator[None]:
     try:
         yield
     except _GONE as error:
-        raise DatabaseUnavailable(_sentence(error)) from error
+        raise DatabaseUnavailable(
+            _sentence(error), hint=_WHERE if isinstance(error, _NOT_LET_IN) else None
+        ) from error
     except asyncpg.IntegrityConstraintViolationError as error:
         # The detail of these two names a key; that of the others quotes the row, and whatever secret was put there.
         names_a_key = isinstance(error, asyncpg.UniqueViolationError | asyncpg.ForeignKeyViolationError)

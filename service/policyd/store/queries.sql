@@ -176,6 +176,10 @@ create table if not exists policy.migration (
 comment on column policy.migration.breaking is
   'whether a policyd that does not know this file must not use the database';
 
+-- database_owner --
+-- Whose database this is.
+select pg_get_userbyid(datdba) from pg_database where datname = current_database();
+
 -- is_migrated --
 -- Whether the record of migrations is there at all.
 select to_regclass('policy.migration') is not null;
