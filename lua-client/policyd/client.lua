@@ -76,6 +76,7 @@ local function send(url, asked, seconds)
   }
 end
 
+local PROBLEM = '"urn:policyd:problem:'
 local SAYS = {
   [400] = 'refuses the request',
   [401] = 'does not accept the token',
@@ -96,20 +97,23 @@ local function ask(endpoint, path, asked, seconds)
     -- It may have been replaced; the next request reads it again.
     token = nil
   end
+  if not asked.expects[status] then
+    return nil,
+      string.format('status %d: it %s', status, SAYS[status] or 'failed'),
+      status == 400 and response.body:find(PROBLEM, 1, true) ~= nil
+  end
   local number = known.position(response.position)
   if not number then
-    return nil, string.format('status %d without a policy position', status)
+    return nil,
+      string.format(
+        'status %d without Policy-Position: not from policyd',
+        status
+      )
+  elseif asked.position and number < known.position(asked.position) then
+    return nil, 'is behind what this node knows already'
   end
   response.number = number
-  if asked.expects[status] then
-    if asked.position and number < known.position(asked.position) then
-      return nil, 'is behind what this node knows already'
-    end
-    return response
-  end
-  return nil,
-    string.format('status %d: it %s', status, SAYS[status] or 'failed'),
-    status == 400 or status == 404
+  return response
 end
 
 -- Every endpoint in order until one gives what `read` makes something of.
