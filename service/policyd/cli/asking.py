@@ -106,7 +106,7 @@ def show_explanation(explained: Mapping[str, Any], console: Console) -> None:
         for each in explained["fields"]
     ]
     if rows:
-        show_table(("field", "value", "from", "overrode"), rows)
+        show_table(("field", "value", "from", "overrode"), rows, unbroken=1)
     console.print("\n[bold]looked for, in this order[/bold]")
     for each in explained["looked_for"]:
         mark, style = ("✓", "green") if each["exists"] else ("-", "dim")

@@ -10,16 +10,16 @@ from rich.table import Table
 from rich.text import Text
 
 
-def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows below the names of their columns."""
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, unbroken: int = 0) -> None:
+    """Print rows below the names of their columns; the first *unbroken* columns are never folded."""
     texts = [[spelled(value) for value in row] for row in rows]
     if not sys.stdout.isatty():
         for line in ([*columns], *texts):
             click.echo("\t".join(line))
         return
     table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
-    for name in columns:
-        table.add_column(Text(name), overflow="fold")
+    for place, name in enumerate(columns):
+        table.add_column(Text(name), overflow="fold", no_wrap=place < unbroken)
     for line in texts:
         # Text: a value with [brackets] is no markup.
         table.add_row(*(Text(value) for value in line))
