@@ -55,9 +55,7 @@ class Database:
     def __init__(self, config: DatabaseConfig, observe: Observer) -> None:
         self._config = config
         self._observe = observe
-        self._lookups = Connections(
-            config, purpose="lookups", most=BATCH_STATEMENTS, observe=observe, plan_once=True
-        )
+        self._lookups = Connections(config, purpose="lookups", most=BATCH_STATEMENTS, observe=observe)
         self._questions = Connections(config, purpose="questions", most=config.connections, observe=observe)
 
     @asynccontextmanager

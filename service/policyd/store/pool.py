@@ -89,15 +89,14 @@ async def connect(
     purpose: str,
     statement_timeout: float | None = None,
     index_only: bool = False,
-    plan_once: bool = False,
 ) -> Connection:
     """
     A connection to the primary, named after its *purpose* in pg_stat_activity.
 
-    *index_only* is for lookups: a statement prepared while a table was empty would otherwise scan a million rows
-    after an import. *plan_once* is for statements whose best plan does not depend on what is asked: otherwise
-    PostgreSQL plans them anew each time, which takes longer than reading. Without *statement_timeout* the configured
-    one holds; 0 means none.
+    *index_only* is for the service's own statements: one prepared while a table was empty would otherwise scan a
+    million rows after an import. Their plans do not depend on what is asked, either; PostgreSQL would make them anew
+    each time, which takes several times as long as reading. Without *statement_timeout* the configured one holds; 0
+    means none.
     """
     seconds = config.statement_timeout if statement_timeout is None else statement_timeout
     settings = {
@@ -106,9 +105,11 @@ async def connect(
         "jit": "off",
     }
     if index_only:
-        settings |= {"enable_seqscan": "off", "max_parallel_workers_per_gather": "0"}
-    if plan_once:
-        settings["plan_cache_mode"] = "force_generic_plan"
+        settings |= {
+            "enable_seqscan": "off",
+            "max_parallel_workers_per_gather": "0",
+            "plan_cache_mode": "force_generic_plan",
+        }
     try:
         with translated():
             connection: Connection = await asyncpg.connect(
@@ -136,12 +137,9 @@ async def close(connection: Connection) -> None:
 class Connections:
     """At most *most* connections, opened when first needed, opened anew after an error."""
 
-    def __init__(
-        self, config: DatabaseConfig, *, purpose: str, most: int, observe: Observer, plan_once: bool = False
-    ) -> None:
+    def __init__(self, config: DatabaseConfig, *, purpose: str, most: int, observe: Observer) -> None:
         self._config = config
         self._purpose = purpose
-        self._plan_once = plan_once
         self._observe = observe
         self._free = asyncio.Semaphore(most)
         self._idle: list[Connection] = []
@@ -193,7 +191,7 @@ class Connections:
             connection = self._idle.pop()
             if not connection.is_closed():
                 return connection
-        return await connect(self._config, purpose=self._purpose, index_only=True, plan_once=self._plan_once)
+        return await connect(self._config, purpose=self._purpose, index_only=True)
 
 
 @asynccontextmanager
