@@ -75,8 +75,8 @@ async def _measure(bench: Bench, only: list[str]) -> list[Row]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000, help="listener domains of the large database")
-    parser.add_argument("--seconds", type=float, default=2.0, help="how long each load lasts")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each is measured")
+    parser.add_argument("--seconds", type=float, default=1.0, help="how long each load lasts")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each is measured")
     parser.add_argument("--json", type=Path, help="also write the table to this file")
     parser.add_argument(
         "--only",

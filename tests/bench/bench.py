@@ -10,10 +10,13 @@ from policyd.config import CacheConfig
 from tests.bench import children
 from tests.bench.children import Client, Server
 from tests.bench.client import LISTENER_DOMAIN, Answered, Load
-from tests.bench.databases import TOKEN, Databases
+from tests.bench.databases import TOKEN, Databases, connection_to
 from tests.bench.machine import Cores
 
 FEW_ROWS = 1_000
+CONNECTIONS = 64
+# What kumod sends; nodes that have heard of no change lately send the head of the log with it.
+HEAD = "select number || '-' || stamp from policy.revision order by number desc limit 1"
 HEADERS = {"Authorization": f"Bearer {TOKEN}", "Accept": "application/json", "User-Agent": "kumod bench"}
 
 
@@ -69,6 +72,8 @@ class Bench:
         started = await self.stack.enter_async_context(
             children.server(self.where, "service", dsn, str(CacheConfig().bytes), *more)
         )
+        async with connection_to(dsn) as connection:
+            started.position = await connection.fetchval(HEAD)
         # Connections, prepared statements and the token are a first request's, and nobody measures them.
         await self.client.load(
             Load(port=started.port, rows=FEW_ROWS, cycle=10, most=500, connections=8, headers=HEADERS)
@@ -77,7 +82,12 @@ class Bench:
         return started
 
     async def hits(
-        self, server: Server, rows: int, keys: int, connections: int = 32, path: str = LISTENER_DOMAIN
+        self,
+        server: Server,
+        rows: int,
+        keys: int,
+        connections: int = CONNECTIONS,
+        path: str = LISTENER_DOMAIN,
     ) -> Loaded:
         """Answers from the cache; the first *keys* paths must have been asked for (`warm`)."""
         return await self._load(
@@ -89,7 +99,7 @@ class Bench:
                 seconds=self.sizes.seconds,
                 connections=connections,
                 path=path,
-                headers=HEADERS,
+                headers=_headers(server),
             ),
         )
 
@@ -104,7 +114,7 @@ class Bench:
         self,
         server: Server,
         rows: int,
-        connections: int = 32,
+        connections: int = CONNECTIONS,
         most: int = 0,
         path: str = LISTENER_DOMAIN,
     ) -> Loaded:
@@ -120,7 +130,7 @@ class Bench:
                 seconds=600.0 if most else self.sizes.seconds,
                 connections=connections,
                 path=path,
-                headers=HEADERS,
+                headers=_headers(server),
             ),
         )
         self._asked[server.port] = first + loaded.answered.requests + connections
@@ -136,6 +146,10 @@ class Bench:
         used = await server.cpu()
         answered = await self.client.load(load)
         return Loaded(answered=answered, server_cpu=await server.cpu() - used)
+
+
+def _headers(server: Server) -> dict[str, str]:
+    return {**HEADERS, "Policy-Position": server.position}
 
 
 def progress(text: str) -> None:

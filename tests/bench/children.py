@@ -42,10 +42,10 @@ class Client(Child):
 
 
 class Server(Child):
-    """A server under test: listens on `port`."""
+    """A server under test: listens on `port`; its database was at `position` when it was started."""
 
     port = 0
-    admin_port = 0
+    position = "0-00000000"
 
     async def cpu(self) -> float:
         """Seconds of processor time that it has used."""
@@ -96,5 +96,5 @@ async def server(where: Cores, module: str, *arguments: str) -> AsyncIterator[Se
     async with _running(module, str(where.service), *arguments) as process:
         child = Server(process)
         said = await child.listen()
-        child.port, child.admin_port = said["port"], said.get("admin_port", 0)
+        child.port = said["port"]
         yield child

@@ -7,7 +7,7 @@ from statistics import median
 import aiohttp
 
 from policyd.store.pool import Connection
-from tests.bench.bench import FEW_ROWS, HEADERS, Bench, progress
+from tests.bench.bench import FEW_ROWS, HEAD, HEADERS, Bench, progress
 from tests.bench.children import Server
 from tests.bench.databases import connection_to
 from tests.bench.table import Row
@@ -15,13 +15,13 @@ from tests.bench.table import Row
 _COMMITS = 300
 _PAUSE = 0.01
 _CHANGE = "update policy.listener_domain set relay_to = not relay_to where domain = $1"
-_HEAD = "select number, stamp from policy.revision order by number desc limit 1"
 
 
 async def commits(bench: Bench) -> Row:
     """From a commit's acknowledgement to the last replica's knowing it, and to a long-poll's answer."""
-    dsn = await bench.databases.with_rows(FEW_ROWS)
-    replicas = [await bench.service(FEW_ROWS), await bench.another(dsn)]
+    rows = bench.sizes.rows
+    dsn = await bench.databases.with_rows(rows)
+    replicas = [await bench.service(rows), await bench.another(dsn)]
     for replica in replicas:
         await replica.known()
     async with connection_to(dsn) as connection:
@@ -40,7 +40,8 @@ async def commits(bench: Bench) -> Row:
         goal="≤ 5 ms; ≤ 20 ms",
         measured=f"{_p99(learned) * 1e3:.1f} ms; {_p99(polled) * 1e3:.1f} ms",
         notes=(
-            f"medians {median(learned) * 1e3:.1f} and {median(polled) * 1e3:.1f} ms; {len(committed)} commits, "
+            f"{rows:,} domains; medians {median(learned) * 1e3:.1f} and {median(polled) * 1e3:.1f} ms; "
+            f"{len(committed)} commits, "
             f"{1 / _PAUSE:.0f} a second at most, {len(replicas)} replicas that share a core and are idle else"
         ),
         values={"known": _p99(learned), "polled": _p99(polled)},
@@ -52,11 +53,10 @@ async def _commit_and_poll(
 ) -> tuple[dict[int, float], list[tuple[int, float]]]:
     """When each revision was committed, and which long-poll was answered when."""
     committed: dict[int, float] = {}
-    head = await connection.fetchrow(_HEAD)
-    assert head is not None
-    numbers = range(head["number"] + 1, head["number"] + 1 + _COMMITS)
+    head = str(await connection.fetchval(HEAD))
+    numbers = range(_number(head) + 1, _number(head) + 1 + _COMMITS)
     async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
-        poll = tasks.create_task(_poll(replica.port, f"{head['number']}-{head['stamp']}", numbers[-1]))
+        poll = tasks.create_task(_poll(replica.port, head, numbers[-1]))
         change = await connection.prepare(_CHANGE)
         for number in numbers:
             await asyncio.sleep(_PAUSE)
@@ -73,7 +73,7 @@ async def _poll(port: int, position: str, last: int) -> list[tuple[int, float]]:
             async with session.get(url, params={"position": position, "wait": "25"}) as response:
                 response.raise_for_status()
                 position = (await response.json())["position"]
-            answered.append((int(position.partition("-")[0]), time.monotonic()))
+            answered.append((_number(position), time.monotonic()))
     return answered
 
 
@@ -83,10 +83,9 @@ async def bulk_followed(bench: Bench, dsn: str) -> str:
     replica = await bench.another(dsn)
     await bench.warm(replica, FEW_ROWS, FEW_ROWS)
     async with connection_to(dsn) as connection, asyncio.TaskGroup() as tasks:
-        head = await connection.fetchrow(_HEAD)
-        assert head is not None
+        head = str(await connection.fetchval(HEAD))
         load = tasks.create_task(bench.hits(replica, FEW_ROWS, FEW_ROWS))
-        poll = tasks.create_task(_poll(replica.port, f"{head['number']}-{head['stamp']}", head["number"] + 1))
+        poll = tasks.create_task(_poll(replica.port, head, _number(head) + 1))
         await connection.execute(
             "set policy.allow_mass_change = 'bench';"
             " update policy.listener_domain set relay_to = not relay_to"
@@ -95,6 +94,10 @@ async def bulk_followed(bench: Bench, dsn: str) -> str:
         await load
     await bench.note_stall(replica, "bulk change")
     return f"told to a long-poll of a busy replica {(poll.result()[-1][1] - committed) * 1e3:.0f} ms after it"
+
+
+def _number(position: str) -> int:
+    return int(position.partition("-")[0])
 
 
 def _p99(values: list[float]) -> float:

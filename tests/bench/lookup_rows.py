@@ -64,13 +64,17 @@ async def misses(bench: Bench) -> Row:
         missed.append(await bench.misses(service, rows))
         await bench.note_stall(service, "misses")
     ratios = [a.rate / b.rate for a, b in zip(missed, hit, strict=True)]
+    per_core = median(b.cost / a.cost for a, b in zip(missed, hit, strict=True))
     p99 = median(load.answered.p99 for load in missed)
     return Row(
         what=f"misses per second / hits per second, {rows:,} domains",
         goal="≥ 0.8",
         measured=f"{median(ratios):.2f}",
         spread=spread(ratios),
-        notes=f"{details(missed, 'misses')}, p99 {p99 * 1e3:.1f} ms; {details(hit, 'hits')}",
+        notes=(
+            f"{details(missed, 'misses')}, p99 {p99 * 1e3:.1f} ms; {details(hit, 'hits')}; "
+            f"by processor time {per_core:.2f}"
+        ),
         values={
             "ratio": median(ratios),
             "rate": median(a.rate for a in missed),

@@ -53,8 +53,7 @@ async def _serve(dsn: str, cache_bytes: int, keys: Path) -> None:
     )
     async with running(config, seen) as addresses:
         await seen.current.wait()
-        said = {"port": addresses.lookup.port, "admin_port": addresses.admin.port}
-        print(json.dumps(said), flush=True)
+        print(json.dumps({"port": addresses.lookup.port}), flush=True)
         await answer_questions({"known": seen.tell})
 
 
