@@ -25,14 +25,14 @@ async def commits(bench: Bench) -> Row:
     for replica in replicas:
         await replica.known()
     async with connection_to(dsn) as connection:
-        committed, answered = await _commit_and_poll(connection, replicas[1])
+        committed, answered = await _commit_and_poll(connection, replicas)
     known = [await replica.known() for replica in replicas]
     for replica in replicas:
         await bench.note_stall(replica, "commits")
     # A replica that reads two revisions at once knows of both; that is when each was known.
     learned = sorted(max(each[number] for each in known) - at for number, at in committed.items())
     polled = sorted(
-        min(at for number, at in answered if number >= wanted) - at_commit
+        max(min(at for number, at in each if number >= wanted) for each in answered) - at_commit
         for wanted, at_commit in committed.items()
     )
     return Row(
@@ -49,20 +49,20 @@ async def commits(bench: Bench) -> Row:
 
 
 async def _commit_and_poll(
-    connection: Connection, replica: Server
-) -> tuple[dict[int, float], list[tuple[int, float]]]:
-    """When each revision was committed, and which long-poll was answered when."""
+    connection: Connection, replicas: list[Server]
+) -> tuple[dict[int, float], list[list[tuple[int, float]]]]:
+    """When each revision was committed, and which long-poll of each replica was answered when."""
     committed: dict[int, float] = {}
     head = str(await connection.fetchval(HEAD))
     numbers = range(_number(head) + 1, _number(head) + 1 + _COMMITS)
     async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
-        poll = tasks.create_task(_poll(replica.port, head, numbers[-1]))
+        polls = [tasks.create_task(_poll(replica.port, head, numbers[-1])) for replica in replicas]
         change = await connection.prepare(_CHANGE)
         for number in numbers:
             await asyncio.sleep(_PAUSE)
             await change.fetch(f"d{number % FEW_ROWS:08d}.example.com")
             committed[number] = time.monotonic()
-    return committed, poll.result()
+    return committed, [poll.result() for poll in polls]
 
 
 async def _poll(port: int, position: str, last: int) -> list[tuple[int, float]]:
