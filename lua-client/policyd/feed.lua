@@ -11,12 +11,12 @@ name index when there is none, and again when a floor says so.
 ]]
 local kumo = require 'kumo'
 local bump = require 'policyd.bump'
+local changes = require 'policyd.changes'
 local client = require 'policyd.client'
 local construct = require 'policyd.construct'
 local handles = require 'policyd.handles'
 local index = require 'policyd.index'
 local journal = require 'policyd.journal'
-local kinds = require 'policyd.kinds'
 local known = require 'policyd.known'
 local lookup = require 'policyd.lookup'
 local node = require 'policyd.node'
@@ -24,6 +24,7 @@ local refresh = require 'policyd.refresh'
 local report = require 'policyd.report'
 local store = require 'policyd.store'
 local store_keeper = require 'policyd.store_keeper'
+local tags = require 'policyd.tags'
 
 local mod = {}
 local WAIT = 5
@@ -119,7 +120,7 @@ end
 
 local function concerns_built(map)
   for name in pairs(map) do
-    if kinds.BUILT[known.kind_of(name)] then
+    if tags.BUILT[known.kind_of(name)] then
       return true
     end
   end
@@ -131,7 +132,7 @@ function Feed:begin_anew(news, now)
   local is_other = self.known ~= nil
   local era = handles.era:sum() + (is_other and 1 or 0)
   self:write(journal.reset, self.db, news, era, generation, now)
-  self.known = known.new(news.position, lookup.WINDOW)
+  self.known = changes.new(news.position, lookup.WINDOW)
   index.forget(self)
   self:publish(generation)
   handles.era:observe(era)
@@ -166,7 +167,7 @@ end
 function Feed:apply(news, now)
   local generation = handles.generation:sum() + 1
   local created = self:write(journal.apply, self.db, news, generation, now)
-  known.learn(self.known, news)
+  changes.learn(self.known, news)
   index.forget(self, news.floors)
   self:publish(generation)
   return created

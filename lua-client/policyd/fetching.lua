@@ -185,13 +185,14 @@ end
 -- The answer to what was asked: that for what exists of it.
 function mod.reduced(lookup, question, _, era, floor)
   local now = os.time()
+  local kind = require('policyd.reduction')[question.kind]
   local index = not question.whole
-    and store.names(question:candidates(), question.about)
+    and store.names(kind.candidates(question), kind.about)
   local looked = {}
   if index and index.number >= floor then
     local row
     row, looked =
-      question:reduce(index.present, has_campaign(lookup, now, era))
+      kind.reduce(question, index.present, has_campaign(lookup, now, era))
     if not row then
       return { status = 'none', tags = looked, label = index.number }
     end

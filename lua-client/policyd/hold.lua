@@ -16,7 +16,7 @@ local handles = require 'policyd.handles'
 
 local mod = {
   POOL = 'policyd-hold',
-  CONSTRUCTOR = 'policyd.hold',
+  CONSTRUCTOR = 'policyd.hold', -- an event that queue.lua registers
 }
 
 -- Names share these series; a mark says whose it is.

@@ -9,8 +9,8 @@ everything since the last page was read.
 ]]
 local client = require 'policyd.client'
 local journal = require 'policyd.journal'
-local kinds = require 'policyd.kinds'
 local known = require 'policyd.known'
+local tags = require 'policyd.tags'
 
 local mod = {}
 
@@ -65,7 +65,7 @@ function mod.read(feed)
     return
   end
   local states_now = states(feed)
-  for _, kind in ipairs(kinds.NAMED) do
+  for _, kind in ipairs(tags.NAMED) do
     if states_now[kind] == nil then
       states_now[kind] = read_pages(feed, kind)
     end

@@ -63,15 +63,10 @@ end
 -- A pool that was answered empty because nobody could say what it is.
 local function is_pool_held(answer)
   local pool = answer and answer.options.egress_pool
-  local sources = require 'policyd.sources'
-  if
-    not pool
-    or not sources.CONFIGURED
-    or not hold.is_marked('pool:' .. pool)
-  then
+  if not pool or not hold.is_marked('pool:' .. pool) then
     return false
   end
-  if sources.find_pool(pool).status ~= 'found' then
+  if require('policyd.egress').find_pool(pool).status ~= 'found' then
     hold.mark('pool:' .. pool)
   end
   return true

@@ -10,8 +10,8 @@ Each function is one transaction; an error leaves the store as it was.
 ]]
 local kumo = require 'kumo'
 local sqlite = require 'sqlite'
-local kinds = require 'policyd.kinds'
 local store = require 'policyd.store'
+local tags_of = require 'policyd.tags'
 
 local mod = {}
 local MOST_TAGS, KEPT_TAGS = 100000, 90000
@@ -154,7 +154,7 @@ function mod.apply(db, news, generation, now)
   local floors = kumo.json_encode(news.floors)
   return in_transaction(db, function()
     local created =
-      db:execute(CREATED, { tags = tags, built = json_keys(kinds.BUILT) })
+      db:execute(CREATED, { tags = tags, built = json_keys(tags_of.BUILT) })
     db:execute(CHANGED, { tags = tags, at = now })
     db:execute(APPEARED, { tags = tags })
     db:execute(DISAPPEARED, { tags = tags })

@@ -1,14 +1,11 @@
 --[[
-Names as they are asked for: policy/names.py and policy/tags.py of the service,
-once more.
+Names as they are asked for, and the paths that they are asked by:
+policy/names.py of the service, once more (tags.lua has the rest).
 
-    names.domain 'Foo_Bar.EXAMPLE.net.'   --> 'foo_bar.example.net'
-    names.chain 'a.example.com'           --> { 'a.example.com', '*.example.com', '*.com', '*' }
-    names.tag('egress_pool', '*', 'a/b')  --> 'egress_pool/*/a%2Fb'
-    names.path('/tenant/', 'acme')        --> '/tenant/acme'
+    names.domain 'Foo_Bar.EXAMPLE.net.'  --> 'foo_bar.example.net'
+    names.path('/tenant/', 'acme')       --> '/tenant/acme'
 ]]
 local mod = {}
-local LONGEST_DOMAIN = 253
 local LONGEST_NAME = 255
 -- The names of rows hold neither of these, so these name nobody's row.
 mod.NOBODY = '!'
@@ -35,35 +32,6 @@ function mod.is_foreign(domain)
   return domain:find '[\128-\255]' ~= nil
 end
 
-local function can_be_row(name)
-  if #name > LONGEST_DOMAIN or name == '' then
-    return false
-  end
-  for label in (name:gsub('^%*%.', '') .. '.'):gmatch '([^.]*)%.' do
-    if #label > 63 or not label:find '^[%l%d_-]+$' then
-      return false
-    end
-  end
-  return true
-end
-
--- The row names that could answer for a domain, nearest first.
-function mod.chain(name)
-  local chain = {}
-  if can_be_row(name) then
-    table.insert(chain, name)
-  end
-  local parent = name:gsub('^%*%.', '')
-  while parent:find('.', 1, true) do
-    parent = parent:match '%.(.*)$'
-    if can_be_row('*.' .. parent) then
-      table.insert(chain, '*.' .. parent)
-    end
-  end
-  table.insert(chain, '*')
-  return chain
-end
-
 -- A tenant's or campaign's name as asked for: nil for none, NOBODY for what
 -- cannot be a row. Those that hold @, : or ! would not survive in the name of
 -- a queue either.
@@ -76,30 +44,6 @@ function mod.label(asked)
     and utf8.len(asked)
     and not asked:find '[%c@:!]'
   return usable and asked or mod.NOBODY
-end
-
-local function escaped(part)
-  if part:find '[%%/]' then
-    part = part:gsub('%%', '%%25'):gsub('/', '%%2F')
-  end
-  return part
-end
-
-function mod.tag(kind, ...)
-  local tag = kind
-  for _, part in ipairs { ... } do
-    tag = tag .. '/' .. escaped(part)
-  end
-  return tag
-end
-
--- The unescaped parts of a tag, without its kind.
-function mod.parts(written)
-  local parts = {}
-  for part in written:gmatch '/([^/]*)' do
-    table.insert(parts, (part:gsub('%%2F', '/'):gsub('%%25', '%%')))
-  end
-  return parts
 end
 
 local function percent(character)

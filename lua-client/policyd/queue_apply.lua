@@ -2,17 +2,20 @@
 What `queue_helper:apply(msg)` does: campaign, tenant and routing domain of a
 message, as policy-extras.queue takes them from its headers.
 
-    local verdict, code, text = queue_apply.run(msg)
-    -- 'done'; 'unknown', and the message is as it was; 'reject' with why
+    queue_apply.apply(msg)   -- at reception; puts off or parks what is unknown
+    queue_apply.finish(msg)  -- later: false while it still is
 
 Everything is looked up before the message is changed, so that it can be done
 again later (policyd.pending).
 ]]
+local kumo = require 'kumo'
 local kinds = require 'policyd.kinds'
 local lookup = require 'policyd.lookup'
 local names = require 'policyd.names'
+local pending = require 'policyd.pending'
 
 local mod = {}
+local UNAVAILABLE = '4.3.0 policy is not available, try again later'
 
 local function header(msg, name)
   return name and msg:get_first_named_header_value(name)
@@ -63,7 +66,7 @@ local function take(msg, name, is_removed)
   end
 end
 
-function mod.run(msg)
+local function run(msg)
   local kept = lookup.keep(kinds.queue_settings())
   if kept.status == 'unknown' then
     return 'unknown'
@@ -108,6 +111,25 @@ function mod.run(msg)
   end
   msg:set_meta('policyd_revision', found.revision)
   return 'done'
+end
+
+-- Whether it is done; a permanent objection is raised.
+function mod.finish(msg)
+  local verdict, code, text = run(msg)
+  if verdict == 'reject' then
+    kumo.reject(code, text)
+  end
+  return verdict == 'done'
+end
+
+function mod.apply(msg)
+  if mod.finish(msg) then
+    return
+  elseif pending.is_injected(msg) then
+    pending.park(msg, 'queue')
+  else
+    kumo.reject(451, UNAVAILABLE)
+  end
 end
 
 return mod

@@ -11,7 +11,7 @@ local client = require 'policyd.client'
 local fetching = require 'policyd.fetching'
 local handles = require 'policyd.handles'
 local journal = require 'policyd.journal'
-local kinds = require 'policyd.kinds'
+local tags = require 'policyd.tags'
 
 local mod = {}
 local BATCH = 200
@@ -74,7 +74,7 @@ local function renew(db, entries, from, position, now)
       table.insert(records, kumo.json_encode(record))
       moved = moved
         or (
-          kinds.BUILT[entry.kind]
+          tags.BUILT[entry.kind]
           and (got.answer ~= entry.answer or got.status ~= entry.status)
         )
     end

@@ -65,7 +65,7 @@ local function documents(kind, path_of, each)
   for from = 1, #tags, BATCH do
     local paths, parts_at = {}, {}
     for i = from, math.min(from + BATCH - 1, #tags) do
-      local parts = names.parts(tags[i])
+      local parts = require('policyd.tags').parts(tags[i])
       local path = path_of(parts)
       if path then
         table.insert(paths, path)

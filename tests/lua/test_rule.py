@@ -46,7 +46,8 @@ news = st.fixed_dictionaries(
 )
 def test_lua_judges_as_the_service_does(history, label, tags, limit):
     lua, known = lua_module("known")
-    mine = known.new(f"0-{STAMP}", limit)
+    changes = lua.eval("(require 'policyd.changes')")
+    mine = changes.new(f"0-{STAMP}", limit)
     theirs = KnownChanges(Position(0, STAMP), limit=limit)
     everything = KnownChanges(Position(0, STAMP), limit=10_000)
     head = 0
@@ -63,7 +64,7 @@ def test_lua_judges_as_the_service_does(history, label, tags, limit):
                 "floors": lua.table_from(floors),
             }
         )
-        known.learn(mine, told)
+        changes.learn(mine, told)
     answer = lua.table_from({"label": label, "tags": lua.table_from(tags)})
     outdated = known.outdated(answer, mine)
     if limit > len(TAGS):
@@ -75,10 +76,10 @@ def test_lua_judges_as_the_service_does(history, label, tags, limit):
 
 
 def test_a_reset_forgets_and_a_floor_forgets_what_it_covers():
-    lua, known = lua_module("known")
-    mine = known.new(f"5-{STAMP}", 100)
+    lua, changes = lua_module("changes")
+    mine = changes.new(f"5-{STAMP}", 100)
     table = lua.table_from
-    known.learn(
+    changes.learn(
         mine,
         table(
             {
@@ -90,7 +91,7 @@ def test_a_reset_forgets_and_a_floor_forgets_what_it_covers():
     )
     assert sorted(mine.tags) == ["tenant/t"]
     assert mine.size == 1
-    known.learn(mine, table({"reset": True, "position": f"3-{STAMP}"}))
+    changes.learn(mine, table({"reset": True, "position": f"3-{STAMP}"}))
     assert (mine.number, mine.begins, list(mine.tags)) == (3, 3, [])
 
 
@@ -108,18 +109,18 @@ domains = st.one_of(
 
 @given(domains)
 def test_domains_have_the_same_names_here_and_there(asked):
-    _, names = lua_module("names")
+    lua, names = lua_module("names")
     name = names.domain(asked)
     assert name == normalise_domain(asked)
-    assert list(names.chain(name).values()) == list(domain_chain(name))
+    assert list(lua.eval("(require 'policyd.tags')").chain(name).values()) == list(domain_chain(name))
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12), min_size=1, max_size=3))
 def test_tags_and_paths_are_written_alike(parts):
-    lua, names = lua_module("names")
-    written = names.tag("queue", *parts)
+    lua, tags = lua_module("tags")
+    written = tags.tag("queue", *parts)
     assert written == tag("queue", *parts)
-    assert tuple(names.parts(written).values()) == parts_of(written)
+    assert tuple(tags.parts(written).values()) == parts_of(written)
     kinds = lua.eval("(require 'policyd.kinds')")
     service = {kind.name: kind for kind in KINDS}
     name = parts[0]
