@@ -26,10 +26,12 @@ test: venv  ## all tests, against a real PostgreSQL (ARGS=… for pytest)
 	@$(BIN)/python -m pytest -q $(ARGS)
 
 .PHONY: lint
-lint: venv  ## formatter, ruff, mypy strict, import-linter
+lint: venv  ## formatter, ruff, mypy strict, import-linter; stylua and luacheck where they are
 	@echo "  ruff format --check"; $(BIN)/ruff format --quiet --check . || { echo "  make format does that"; exit 1; }
 	@echo "  ruff check"; $(BIN)/ruff check --quiet .
 	@echo "  mypy"; $(BIN)/mypy --no-error-summary
+	@for tool in "stylua --check" "luacheck -qqq --no-color"; do if command -v $${tool%% *} >/dev/null; \
+	then echo "  $$tool"; (cd lua-client && $$tool policyd) || exit 1; else echo "  $${tool%% *} is not installed: left out"; fi; done
 	@echo "  lint-imports"; $(BIN)/lint-imports --no-logo > .venv/lint-imports.log 2>&1 || { cat .venv/lint-imports.log; exit 1; }
 
 .PHONY: format

@@ -64,11 +64,10 @@ def token_file(tmp_path: Path) -> Path:
 @pytest.fixture
 def site(
     kumod: Callable[..., Awaitable[Node]],
-    service: Service,
     endpoint: Endpoint,
     db: Connection,
     token_file: Path,
     tmp_path: Path,
 ) -> Site:
     """What a node with policyd's modules needs; `await site.node(rows=…)` starts one."""
-    return Site(kumod, service, endpoint, db, token_file, tmp_path / "store.db")
+    return Site(kumod, endpoint, db, token_file, tmp_path / "store.db")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from policyd.store.pool import Connection
-from tests.integration.conftest import Service, head
+from tests.integration.conftest import head
 from tests.lua.faults import Endpoint
 from tests.lua.kumo_sim.node import Node
 
@@ -60,7 +60,6 @@ class Site:
     """A node, the way to its service, the service's database, and the node's store."""
 
     kumod: Callable[..., Awaitable[Node]]
-    service: Service
     endpoint: Endpoint
     db: Connection
     token: Path

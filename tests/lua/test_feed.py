@@ -11,7 +11,9 @@ SITE = ASK + "require('policyd.sources'):setup() require('policyd.queue'):setup(
 async def test_a_first_start_reads_the_index_and_says_what_it_has_applied(site):
     node = await site.node(SITE, rows=ROWS)
     await node.advance(2)
-    row = await site.db.fetchrow("select applied_number || '-' || applied_stamp as at, client_version from policy.node")
+    row = await site.db.fetchrow(
+        "select applied_number || '-' || applied_stamp as at, client_version from policy.node"
+    )
     assert row is not None
     assert (row["at"], row["client_version"]) == (site.position(), "1")
 
@@ -77,7 +79,9 @@ async def test_the_epoch_is_bumped_for_what_kumod_has_built_and_for_nothing_else
     await site.change("update policy.listener_domain set relay_to = false where domain = 'a.example'", node)
     await node.advance(10)
     assert node.process.epoch == epoch
-    await site.change("update policy.queue set options = '{\"max_age\": \"1 day\"}' where domain = 'default'", node)
+    await site.change(
+        "update policy.queue set options = '{\"max_age\": \"1 day\"}' where domain = 'default'", node
+    )
     await node.advance(10)
     assert node.process.epoch == epoch + 1
 

@@ -21,10 +21,8 @@ def exchanges(name):
         if segment not in KINDS or exchange["response"]["status"] not in {200, 404}:
             continue
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
-        if segment == "queue":
-            further = [query.get("tenant"), query.get("campaign")]
-        else:
-            further = list(query.values())
+        asked = ("tenant", "campaign") if segment == "queue" else tuple(query)
+        further = [query.get(name) for name in asked]
         arguments = [*map(unquote, key), *further]
         yield segment.replace("-", "_"), arguments, exchange["response"].get("body", {}).get("answer")
 

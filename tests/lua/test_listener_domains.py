@@ -23,7 +23,9 @@ async def test_no_row_is_no_relaying_and_nobody_is_asked(site):
 
 
 async def test_case_and_a_trailing_dot_do_not_matter(site):
-    node = await site.node(rows="insert into policy.listener_domain (domain, relay_to) values ('foo_bar.example', true)")
+    node = await site.node(
+        rows="insert into policy.listener_domain (domain, relay_to) values ('foo_bar.example', true)"
+    )
     assert await node.listener_domain("Foo_Bar.EXAMPLE.") == {"relay_to": True}
 
 
@@ -42,7 +44,9 @@ async def test_the_listener_has_its_own_rows_by_address_or_by_name(site):
         " ('10.0.0.1:25', 'a.example', 'true'), ('mx', 'a.example', 'LogThenDrop'), ('*', 'a.example', 'false')"
     )
     assert await node.listener_domain("a.example", "10.0.0.1:25") == {"log_oob": True}
-    assert await node.listener_domain("a.example", "10.0.0.1:25", policyd_listener="mx") == {"log_oob": "LogThenDrop"}
+    assert await node.listener_domain("a.example", "10.0.0.1:25", policyd_listener="mx") == {
+        "log_oob": "LogThenDrop"
+    }
     assert await node.listener_domain("a.example", "10.9.9.9:25") == {"log_oob": False}
 
 

@@ -9,9 +9,12 @@ from tests.integration.conftest import head, make_config, serving, serving_rows
 from tests.lua.faults import endpoint_before
 from tests.lua.sites import ASK, ROWS, ask, policy
 
-KEEP = ASK + """
+KEEP = (
+    ASK
+    + """
 kumo.on('keep', function() return kumo.json_encode(lookup.keep(kinds.queue_settings()).answer) end)
 """
+)
 
 
 async def test_an_answer_is_fetched_once_and_then_known(site):
@@ -26,7 +29,8 @@ async def test_an_answer_is_fetched_once_and_then_known(site):
 
 async def test_what_a_handler_does_to_an_answer_is_its_own_affair(site):
     node = await site.node(
-        ASK + "kumo.on('spoil', function() lookup.ask(kinds.tenant('acme')).answer.egress_pool = 'x' end)", rows=ROWS
+        ASK + "kumo.on('spoil', function() lookup.ask(kinds.tenant('acme')).answer.egress_pool = 'x' end)",
+        rows=ROWS,
     )
     await node.call("spoil")
     assert (await ask(node, "tenant", "acme"))["answer"]["egress_pool"] == "gold"
@@ -103,7 +107,8 @@ async def test_a_silent_service_costs_the_first_handler_two_seconds_and_the_othe
 
 async def test_a_request_that_the_service_refuses_says_nothing_about_the_service(site):
     node = await site.node(
-        "local c = require 'policyd.client' kumo.on('get', function(path) return select(2, c.answer(path)) end)\n" + ASK,
+        "local c = require 'policyd.client' kumo.on('get', function(path) return select(2, c.answer(path)) end)\n"
+        + ASK,
         rows=ROWS,
     )
     problem, is_refused = await node.call("get", "/tenant/acme?nonsense=1")
@@ -112,7 +117,7 @@ async def test_a_request_that_the_service_refuses_says_nothing_about_the_service
 
 
 async def test_the_second_endpoint_answers_when_the_first_does_not(site):
-    async with endpoint_before(site.service.url, "html") as first:
+    async with endpoint_before(site.endpoint.target, "html") as first:
         node = await site.kumod(policy([first.url, site.endpoint.url], site.token, site.store, ASK))
         await site.db.execute(ROWS)
         await site.caught_up(node)
@@ -183,7 +188,8 @@ async def test_names_may_hold_what_they_like(site):
 
 async def test_an_international_name_is_left_to_the_service(site):
     node = await site.node(
-        ASK, rows="insert into policy.listener_domain (domain, relay_to) values ('xn--bcher-kva.example', true)"
+        ASK,
+        rows="insert into policy.listener_domain (domain, relay_to) values ('xn--bcher-kva.example', true)",
     )
     assert (await ask(node, "listener_domain", "Bücher.example"))["status"] == "found"
 
@@ -205,7 +211,8 @@ async def test_without_a_store_the_service_is_asked_and_changes_are_heard(site):
 
 async def test_a_script_without_pre_init_reads_what_the_node_has_stored(site):
     node = await site.node(
-        ASK + "kumo.on('main', function() print(lookup.ask(kinds.tenant('acme')).answer.egress_pool) end)", rows=ROWS
+        ASK + "kumo.on('main', function() print(lookup.ask(kinds.tenant('acme')).answer.egress_pool) end)",
+        rows=ROWS,
     )
     await ask(node, "tenant", "acme")
     await node.advance(1)

@@ -32,7 +32,8 @@ async def test_a_queue_is_made_with_the_merged_options(site):
 
 async def test_a_row_may_say_how_its_queue_refreshes(site):
     node = await site.node(
-        rows=ROWS + "insert into policy.queue (domain, options) values ('ttl.example', '{\"refresh_strategy\": \"Ttl\"}')"
+        rows=ROWS
+        + "insert into policy.queue (domain, options) values ('ttl.example', '{\"refresh_strategy\": \"Ttl\"}')"
     )
     assert (await node.queue_config("ttl.example"))["refresh_strategy"] == "Ttl"
 
@@ -98,7 +99,9 @@ async def test_a_tenant_without_a_row_is_refused_for_good_in_an_outage_too(site)
 )
 async def test_require_authz_names_who_may_send_and_an_empty_list_is_nobody(site, authz, authz_id, code):
     node = await site.node(rows=ROWS)
-    await site.db.execute("update policy.tenant set require_authz = $1::text::text[] where name = 'acme'", authz)
+    await site.db.execute(
+        "update policy.tenant set require_authz = $1::text::text[] where name = 'acme'", authz
+    )
     await site.caught_up(node)
     meta = {} if authz_id is None else {"authz_id": authz_id}
     assert (await node.receive(SENDER, "y@a.example", data=TENANTED, meta=meta)).code == code
@@ -161,7 +164,9 @@ async def test_what_is_injected_over_http_is_kept_and_sent_as_it_should_have_bee
     await site.endpoint.be("through")
     await node.until(lambda: node.delivered, within=180)
     assert (node.delivered[0].queue, node.delivered[0].pool) == ("acme@a.example", "gold")
-    assert not [name for name in ("policyd_pending", "policyd_queue") if node.delivered[0].message.meta.get(name)]
+    assert not [
+        name for name in ("policyd_pending", "policyd_queue") if node.delivered[0].message.meta.get(name)
+    ]
 
 
 async def test_a_parked_message_of_a_tenant_without_a_row_bounces_when_that_is_known(site):

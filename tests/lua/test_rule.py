@@ -53,14 +53,16 @@ def test_lua_judges_as_the_service_does(history, label, tags, limit):
     head = 0
     for each in history:
         head += each["steps"]
-        changed = {name: (head, True) for name in each["tags"]}
+        changed = dict.fromkeys(each["tags"], (head, True))
         floors = dict.fromkeys(each["floors"], head)
         for holder in (theirs, everything):
             holder.learn(News(head=Position(head, STAMP), tags=changed, floors=floors))
         told = lua.table_from(
             {
                 "position": f"{head}-{STAMP}",
-                "tags": lua.table_from({name: lua.table_from(list(value)) for name, value in changed.items()}),
+                "tags": lua.table_from(
+                    {name: lua.table_from(list(value)) for name, value in changed.items()}
+                ),
                 "floors": lua.table_from(floors),
             }
         )
@@ -103,7 +105,9 @@ def test_what_is_no_position_is_none(text):
 
 domains = st.one_of(
     st.from_regex(r"[A-Za-z0-9_.*-]{0,30}", fullmatch=True),
-    st.sampled_from(["", ".", "..", "a..b", "[192.0.2.1]", "*.x.example", "*", "a." * 120, "x" * 64 + ".example"]),
+    st.sampled_from(
+        ["", ".", "..", "a..b", "[192.0.2.1]", "*.x.example", "*", "a." * 120, "x" * 64 + ".example"]
+    ),
 )
 
 
@@ -115,7 +119,13 @@ def test_domains_have_the_same_names_here_and_there(asked):
     assert list(lua.eval("(require 'policyd.tags')").chain(name).values()) == list(domain_chain(name))
 
 
-@given(st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12), min_size=1, max_size=3))
+@given(
+    st.lists(
+        st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12),
+        min_size=1,
+        max_size=3,
+    )
+)
 def test_tags_and_paths_are_written_alike(parts):
     lua, tags = lua_module("tags")
     written = tags.tag("queue", *parts)
@@ -131,7 +141,9 @@ def test_tags_and_paths_are_written_alike(parts):
 @given(domains, st.sampled_from([None, "acme", "a b/c"]), st.sampled_from([None, "welcome"]))
 def test_a_queue_s_path_is_the_canonical_one(domain, tenant, campaign):
     _, kinds = lua_module("kinds")
-    given_parameters = [(name, value) for name, value in (("tenant", tenant), ("campaign", campaign)) if value]
+    given_parameters = [
+        (name, value) for name, value in (("tenant", tenant), ("campaign", campaign)) if value
+    ]
     service = {kind.name: kind for kind in KINDS}
     assert kinds.queue(domain, tenant, campaign).path == service["queue"].read(domain, given_parameters).path
 

@@ -17,7 +17,8 @@ PROXY = (
 async def test_a_pool_is_short_lived_in_kumod_and_in_the_order_of_its_entries(site):
     node = await site.node(
         SOURCES,
-        rows=ROWS + "insert into policy.egress_pool_entry (pool, source, weight) values ('shared', 'ip-2', 3)",
+        rows=ROWS
+        + "insert into policy.egress_pool_entry (pool, source, weight) values ('shared', 'ip-2', 3)",
     )
     assert await node.egress_pool("shared") == {
         "name": "shared",
@@ -70,7 +71,7 @@ async def test_a_source_that_is_not_there_is_an_error(site):
 
 async def test_a_secret_is_resolved_on_the_node_that_was_given_it(site):
     node = await site.node(SOURCES, rows=ROWS + PROXY, secrets="{ proxy = '/etc/proxy.secret' }")
-    assert (await node.egress_source("proxied"))["socks5_proxy_password"] == "/etc/proxy.secret"  # noqa: S105
+    assert (await node.egress_source("proxied"))["socks5_proxy_password"] == "/etc/proxy.secret"
 
 
 async def test_a_source_with_a_secret_that_the_node_has_not_got_is_left_out_of_its_pool(site):

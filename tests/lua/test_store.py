@@ -7,9 +7,12 @@ import pytest
 from tests.lua.sites import ASK, ROWS, ask
 
 
-
 def set_aside(site):
-    return [path for path in site.store.parent.glob("store.db.set-aside-*") if not path.name.endswith(("-wal", "-shm"))]
+    return [
+        path
+        for path in site.store.parent.glob("store.db.set-aside-*")
+        if not path.name.endswith(("-wal", "-shm"))
+    ]
 
 
 @pytest.mark.parametrize("content", [b"", b"this is no database at all, whatever it may be" * 100])
@@ -118,7 +121,9 @@ async def test_an_answer_is_only_replaced_by_a_newer_one(site):
 
 
 async def test_an_empty_list_survives_the_store(site):
-    node = await site.node(ASK, rows=ROWS + "update policy.tenant set require_authz = '{}' where name = 'acme'")
+    node = await site.node(
+        ASK, rows=ROWS + "update policy.tenant set require_authz = '{}' where name = 'acme'"
+    )
     await ask(node, "tenant", "acme")
     await node.advance(1)
     with sqlite3.connect(site.store) as store:
