@@ -159,8 +159,8 @@ local function answered(question)
   local env, stale = ask(caches(question.kind).asked, question, now, era)
   local found = {
     status = env.status,
-    stale = stale or env.stale or nil,
-    settled = env.settled,
+    stale = stale or nil,
+    settled = stale and env.settled or nil,
     revision = env.label,
   }
   if found.status == 'found' then
