@@ -7,6 +7,7 @@ permanent refusal and no default route because of a fault; nothing lost; and all
 
 import json
 import random
+from typing import Any
 
 import pytest
 
@@ -134,7 +135,7 @@ async def test_mail_is_put_off_or_held_and_then_leaves_as_it_should(site, seed):
     if rng.random() < 0.5:
         await site.endpoint.be("refused")
     node = await site.node(rows=ROWS)
-    accepted = []
+    accepted: list[Any] = []
     for _ in range(40):
         match rng.choice(
             ["change", "mode", "advance", "advance", "receive", "receive", "inject", "restart", "wipe"]
