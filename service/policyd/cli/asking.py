@@ -172,6 +172,3 @@ def _refused(response: Response) -> PolicydError:
 
 def _shown(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-COMMANDS = (lookup, explain)

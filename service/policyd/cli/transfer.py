@@ -97,6 +97,3 @@ def _pairs(written: Sequence[str]) -> dict[str, str]:
     if any(not address or not name for address, _, name in pairs):
         raise click.BadParameter("write IP:PORT=NAME", param_hint="--listener-name")
     return {address: name for address, _, name in pairs}
-
-
-COMMANDS = (import_files,)

@@ -11,23 +11,11 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from policyd.store.pool import Connection, translated
+from policyd.transfer.sources import SOURCE_COLUMNS
 
 Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
 Record: TypeAlias = Mapping[str, Json]
 
-_SOURCE = (
-    "ehlo_domain",
-    "source_address",
-    "remote_port",
-    "ha_proxy_server",
-    "ha_proxy_source_address",
-    "socks5_proxy_server",
-    "socks5_proxy_source_address",
-    "socks5_proxy_username",
-    "socks5_proxy_password",
-    "suspend_when_unplumbed",
-    "suspend_when_proxy_unhealthy",
-)
 _QUEUE = ("egress_pool", "routing_domain", "options")
 _RULE = ("regex", "action", "threshold", "duration", "match_internal")
 _SETTINGS = (
@@ -84,8 +72,8 @@ class Table:
 
 
 TABLES = (  # a table comes after those that its foreign keys point at
-    Table(name="egress_source", key=("name",), columns=_SOURCE),
-    Table(name="egress_source_group", key=("name", "node_group"), columns=_SOURCE),
+    Table(name="egress_source", key=("name",), columns=SOURCE_COLUMNS),
+    Table(name="egress_source_group", key=("name", "node_group"), columns=SOURCE_COLUMNS),
     Table(name="egress_pool", key=("name",)),
     Table(
         name="egress_pool_entry",
