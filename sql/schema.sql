@@ -1357,7 +1357,7 @@ create table policy.api_token (
 comment on table policy.api_token is
   'Who may ask policyd. `policyd token create` makes the secret and shows it once; here is only its hash.';
 comment on column policy.api_token.name is 'the part of the token before the dot';
-comment on column policy.api_token.sha256 is 'SHA-256 of the token, as hex';
+comment on column policy.api_token.sha256 is 'SHA-256 of the part after the dot, as hex';
 comment on column policy.api_token.scopes is 'what it may do: lookup, dkim, auth, status, admin';
 comment on column policy.api_token.networks is 'from where; null: from anywhere';
 comment on column policy.api_token.domains is 'whose keys it may read; null: all';
