@@ -11,7 +11,7 @@ import signal
 import ssl
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +47,7 @@ from policyd.live.tally import BOUNDS, Tally
 from policyd.observe.events import Observer, ServiceStarted, ServiceStopping
 from policyd.observe.logs import Logs, tee
 from policyd.observe.metrics import Metrics, State
+from policyd.observe.supervisor import Supervisor
 from policyd.passwords import is_password
 from policyd.policy.dkim import DKIM_KEY
 from policyd.policy.kinds import KINDS
@@ -79,11 +80,14 @@ class _Service:
     observe: Observer
 
 
-async def serve(config: Config, *, ready: Callable[[Addresses], None] = lambda _: None) -> None:
-    """Serve until cancelled; *ready* is told where, once both listeners are open."""
-    async with running(config) as addresses:
-        ready(addresses)
-        await asyncio.Event().wait()
+async def serve(config: Config, *, supervisor: Supervisor | None = None) -> None:
+    """Serve until cancelled; *supervisor* is told when the listeners are open, and hears the event loop turn."""
+    if supervisor is None:
+        async with running(config):
+            await asyncio.Event().wait()
+    else:
+        async with running(config, supervisor):
+            await supervisor.run()
 
 
 @asynccontextmanager

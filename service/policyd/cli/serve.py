@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator
@@ -21,6 +22,7 @@ from policyd.config_loader import Loaded
 from policyd.errors import DatabaseUnavailable
 from policyd.observe.events import CurrencyRegained, Observation, Observer
 from policyd.observe.logs import set_up_logging
+from policyd.observe.supervisor import supervised
 from policyd.operate.first_run import import_example, make_examples, make_keys, make_token_file
 from policyd.shipped import example_root
 from policyd.store import embedded
@@ -45,7 +47,8 @@ async def _serve(config: Config) -> None:
     with contextlib.suppress(DatabaseUnavailable):
         async with person(config, purpose="start") as connection:
             await check_schema(connection)
-    await app.serve(config)
+    with supervised(os.environ) as supervisor:
+        await app.serve(config, supervisor=supervisor)
 
 
 @click.command("up", short_help="Start everything that is needed on one machine, and serve.")
