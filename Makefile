@@ -56,13 +56,16 @@ schema:  ## what is derived in sql/: the catalogue's migration and schema.sql
 	@$(PYTHON) sql/generate.py
 
 .PHONY: lock
-lock:  ## requirements.lock anew: every version, every hash, no address
+lock:  ## requirements.lock and the image's anew: every version, every hash, no address
 	@echo "  uv pip compile"
 	@rm -rf build/lock && $(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet --disable-pip-version-check uv
 	@build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 	  --extra embedded --group dev pyproject.toml --output-file requirements.lock
-	@! grep -nE '://|@ |^-' requirements.lock || { echo "requirements.lock names an address"; exit 1; }
+	@build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --constraint requirements.lock \
+	  --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" \
+	  --group build pyproject.toml --output-file deploy/container/requirements.lock
+	@! grep -nE '://|@ |^-' requirements.lock deploy/container/requirements.lock || { echo "a lock names an address"; exit 1; }
 
 .PHONY: clean
 clean:  ## the environment and caches; no database
