@@ -11,7 +11,7 @@ import signal
 import ssl
 import threading
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -44,7 +44,7 @@ from policyd.live.password_checks import PasswordChecks
 from policyd.live.rechecking import Recheck
 from policyd.live.sighting import Sighting
 from policyd.live.tally import BOUNDS, Tally
-from policyd.observe.events import Observer, ServiceStarted, ServiceStopping
+from policyd.observe.events import Observer, ReloadAsked, ServiceStarted, ServiceStopping
 from policyd.observe.logs import Logs, tee
 from policyd.observe.metrics import Metrics, State
 from policyd.observe.supervisor import Supervisor
@@ -80,13 +80,13 @@ class _Service:
     observe: Observer
 
 
-async def serve(config: Config, *, supervisor: Supervisor | None = None) -> None:
+async def serve(config: Config, *observers: Observer, supervisor: Supervisor | None = None) -> None:
     """Serve until cancelled; *supervisor* is told when the listeners are open, and hears the event loop turn."""
     if supervisor is None:
-        async with running(config):
+        async with running(config, *observers):
             await asyncio.Event().wait()
     else:
-        async with running(config, supervisor):
+        async with running(config, *observers, supervisor):
             await supervisor.run()
 
 
@@ -278,14 +278,26 @@ async def _open_lookups(stack: AsyncExitStack, config: LookupConfig, service: _S
 def _tls(stack: AsyncExitStack, config: LookupConfig, observe: Observer) -> ssl.SSLContext | None:
     """The context of the configured certificate, which SIGHUP reads again."""
     if config.tls_cert is None or config.tls_key is None:
+        _hear_hangups(stack, lambda: observe(ReloadAsked(certificate=None)))
         return None
     context = server_context(config.tls_cert, config.tls_key)
+    reread = rereading(context, config.tls_cert, config.tls_key, observe)
+    certificate = str(config.tls_cert)
+
+    def reload() -> None:
+        observe(ReloadAsked(certificate=certificate))
+        reread()
+
+    _hear_hangups(stack, reload)
+    return context
+
+
+def _hear_hangups(stack: AsyncExitStack, reload: Callable[[], None]) -> None:
+    """Have SIGHUP mean *reload*, and nothing at all while the service ends: its default would be the end at once."""
     if threading.current_thread() is threading.main_thread():  # signals reach no other
         loop = asyncio.get_running_loop()
-        reread = rereading(context, config.tls_cert, config.tls_key, observe)
-        loop.add_signal_handler(signal.SIGHUP, reread)
-        stack.callback(loop.remove_signal_handler, signal.SIGHUP)
-    return context
+        loop.add_signal_handler(signal.SIGHUP, reload)
+        stack.callback(loop.add_signal_handler, signal.SIGHUP, lambda: None)
 
 
 async def _open(

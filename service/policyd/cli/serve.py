@@ -17,10 +17,11 @@ from policyd import app
 from policyd.cli.configured import configured
 from policyd.cli.connecting import person, reachable
 from policyd.cli.greeting import greeting
+from policyd.cli.terminal import terminal_watch
 from policyd.config import Config, KeyRootConfig
 from policyd.config_loader import Loaded
 from policyd.errors import DatabaseUnavailable
-from policyd.observe.events import CurrencyRegained, Observation, Observer
+from policyd.observe.events import CurrencyRegained, Observation, Observer, ReloadAsked
 from policyd.observe.logs import set_up_logging
 from policyd.observe.supervisor import supervised
 from policyd.operate.first_run import import_example, make_examples, make_keys, make_token_file
@@ -39,16 +40,16 @@ def serve(loaded: Loaded) -> None:
     """Answer lookups. PostgreSQL is where the configuration says, or the one that `policyd up` runs here."""
     config = replace(loaded.config, database=reachable(loaded.config))
     set_up_logging(level=config.logging.level, form=config.logging.format)
-    _run_until_told(_serve(config))
+    _run_until_told(lambda told: _serve(config, told))
 
 
-async def _serve(config: Config) -> None:
+async def _serve(config: Config, told: Observer) -> None:
     # The service starts without PostgreSQL; but not with one that it would misread.
     with contextlib.suppress(DatabaseUnavailable):
         async with person(config, purpose="start") as connection:
             await check_schema(connection)
     with supervised(os.environ) as supervisor:
-        await app.serve(config, supervisor=supervisor)
+        await app.serve(config, told, supervisor=supervisor)
 
 
 @click.command("up", short_help="Start everything that is needed on one machine, and serve.")
@@ -61,7 +62,7 @@ def up(loaded: Loaded) -> None:
     """
     set_up_logging(level=loaded.config.logging.level, form=loaded.config.logging.format)
     with _terminable(), _database(loaded.config) as (config, server):
-        _run_until_told(_up(loaded, config, server))
+        _run_until_told(lambda told: _up(loaded, config, server, told))
 
 
 @contextlib.contextmanager
@@ -75,7 +76,7 @@ def _database(config: Config) -> Iterator[tuple[Config, embedded.Server | None]]
         _say("stopping PostgreSQL")
 
 
-async def _up(loaded: Loaded, config: Config, server: embedded.Server | None) -> None:
+async def _up(loaded: Loaded, config: Config, server: embedded.Server | None, told: Observer) -> None:
     token = config.embedded.state / "token"
     credential = config.embedded.state / "credential.json"
     samples = await _prepare(config, token, credential)
@@ -93,7 +94,7 @@ async def _up(loaded: Loaded, config: Config, server: embedded.Server | None) ->
         if server is not None:
             group.create_task(_keep_alive(server))
         current = asyncio.Event()
-        async with app.running(config, _when_current(current.set)) as addresses:
+        async with app.running(config, told, _when_current(current.set)) as addresses:
             # A moment later than the listeners are open, so that the first line that is pasted is not answered 503.
             await current.wait()
             click.echo(
@@ -157,14 +158,28 @@ async def _keep_alive(server: embedded.Server) -> None:
         pause = 1.0 if server.is_ready() else min(pause * 2, 30.0)
 
 
-def _run_until_told(work: Coroutine[Any, Any, None]) -> None:
-    """Run until *work* ends or SIGINT or SIGTERM arrives; either ends it in order."""
+def _run_until_told(work: Callable[[Observer], Coroutine[Any, Any, None]]) -> None:
+    """
+    Run until *work* ends, or SIGINT or SIGTERM arrives, or its terminal is closed; each ends it in order.
+
+    It is given an observer, to be told of every SIGHUP that was taken for a wish to reload.
+    """
+    is_abandoned = terminal_watch()
 
     async def main() -> None:
-        task = asyncio.ensure_future(work)
+        def hear(observation: Observation) -> None:
+            if isinstance(observation, ReloadAsked):
+                end_if_abandoned()
+
+        def end_if_abandoned() -> None:
+            if is_abandoned():
+                task.cancel()
+
+        task = asyncio.ensure_future(work(hear))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, task.cancel)
+        loop.add_signal_handler(signal.SIGHUP, end_if_abandoned)
         with contextlib.suppress(asyncio.CancelledError):
             await task
 
@@ -184,16 +199,24 @@ def _first(error: BaseException) -> BaseException:
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM unwinds like ctrl-C does, before and after the loop has handlers of its own."""
+    """SIGTERM and a closed terminal unwind like ctrl-C does, before and after the loop has handlers of its own."""
+    is_abandoned = terminal_watch()
 
     def end(number: int, _: object) -> None:
-        sys.exit(128 + number)
+        if number != signal.SIGHUP or is_abandoned():
+            sys.exit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, end)
+    heard = [
+        number
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is not signal.SIG_IGN  # nohup means what it says
+    ]
+    before = {number: signal.signal(number, end) for number in heard}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _say(text: str) -> None:

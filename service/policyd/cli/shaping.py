@@ -10,6 +10,7 @@ import click
 from policyd.cli.asking import ServiceUnavailable, token_of, why_not
 from policyd.cli.configured import configured
 from policyd.cli.connecting import run
+from policyd.cli.terminal import end_with_the_terminal
 from policyd.config_loader import Loaded
 from policyd.errors import PolicydError
 from policyd.operate.shaping_file import check_shaping, replace_shaping
@@ -46,6 +47,8 @@ def pull(context: click.Context, loaded: Loaded, *, path: Path, url: str | None,
     source = (url or loaded.config.client.url).rstrip("/") + f"/shaping{path.suffix}"
     token = token_of(loaded.config)
     interval = None if every is None else _interval(every)
+    if interval is not None:
+        end_with_the_terminal()
     while interval is not None:
         _pull_whatever_happens(source, token, path)
         time.sleep(interval)

@@ -179,6 +179,14 @@ class RequestFailed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReloadAsked:
+    """SIGHUP arrived: what can be read again is (the listener's certificate), and everything else goes on."""
+
+    certificate: str | None
+    """The certificate that is read again; None where there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CertificateRead:
     """The listener's certificate was read again; connections from now on are shown it."""
 
@@ -225,6 +233,7 @@ Observation: TypeAlias = (
     | KeyChanged
     | KeyUnusable
     | RequestFailed
+    | ReloadAsked
     | CertificateRead
     | CertificateRefused
     | ServiceStarted
