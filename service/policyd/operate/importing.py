@@ -11,6 +11,7 @@ from policyd.store import rows as store
 from policyd.store.notices import notices_of
 from policyd.store.pool import Connection
 from policyd.store.shaping import other_providers
+from policyd.store.tables import TABLES
 from policyd.transfer.findings import Checked, Note, Problem, Row
 from policyd.transfer.reading import Transfer
 
@@ -175,6 +176,6 @@ def _counts(rows: Sequence[Row], changes: Sequence[store.RowChange]) -> dict[str
                 0, given.get(table.name, 0) - how_many(table.name, "insert") - how_many(table.name, "update")
             ),
         )
-        for table in store.TABLES
+        for table in TABLES
         if table.name in given or table.name in ops
     }
