@@ -123,7 +123,7 @@ async def test_without_any_pool_mail_waits_and_leaves_when_there_is_one(site):
     node = await site.node(rows=ROWS + "update policy.queue set egress_pool = null where domain = 'default'")
     reply = await node.receive(SENDER, "y@a.example")
     assert reply.code == 250
-    await node.advance(3600)
+    await node.advance(1500)
     assert reply.messages[0].attempts == 0
     assert not node.delivered
     await site.change("update policy.queue set egress_pool = 'shared' where domain = 'default'", node)
@@ -207,7 +207,7 @@ async def test_the_spool_waits_through_a_start_with_nothing_known_and_then_leave
     assert not node.stranded
     node.sink = lambda _: "250 ok"
     before = [message.attempts for message in node.queued()]
-    await node.advance(1200)
+    await node.advance(600)
     assert [message.attempts for message in node.queued()] == before
     assert len(before) == 3
     await site.endpoint.be("through")

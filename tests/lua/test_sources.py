@@ -122,7 +122,7 @@ async def test_mail_for_a_pool_nobody_can_describe_waits_without_attempts_and_le
     await site.endpoint.be("refused")
     reply = await node.receive(SENDER, "y@a.example")
     assert reply.code == 250
-    await node.advance(1800)
+    await node.advance(600)
     assert [delivery.pool for delivery in node.delivered] == ["gold"]
     assert reply.messages[0].attempts == 0
     await site.endpoint.be("through")

@@ -5,7 +5,6 @@ import contextlib
 import http.client
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -106,9 +105,7 @@ class Response(Userdata):
         response, self._response = self._unread(), None
         reading = asyncio.ensure_future(response.read())
         try:
-            await waited(
-                self._process, reading, self._limit, may_be_held=partial(_may_be_held, str(response.url))
-            )
+            await waited(self._process, str(response.url), reading, self._limit)
             if not reading.done():
                 raise KumoError("error decoding response body")
             return reading.result()
@@ -195,9 +192,7 @@ class Request(Userdata):
         over = process.clock.timer(wait) if wait else None
         asking = asyncio.ensure_future(self._ask(url))
         try:
-            await waited(
-                process, asking, limit, *([over] if over else []), may_be_held=partial(_may_be_held, url)
-            )
+            await waited(process, url, asking, limit, *([over] if over else []))
             if asking.done():
                 return asking.result()
         finally:
@@ -276,13 +271,10 @@ def build_client(context: "Context", options: Any = None) -> Client:
 
 
 async def waited(
-    process: "Process",
-    work: asyncio.Future[Any],
-    *timers: asyncio.Future[None],
-    may_be_held: Callable[[], bool],
+    process: "Process", url: str, work: asyncio.Future[Any], *timers: asyncio.Future[None]
 ) -> None:
     """Wait for a server's work or the first of the timers."""
-    with process.in_flight(may_be_held=may_be_held):
+    with process.in_flight(url, may_be_held=_may_be_held(url)):
         await asyncio.wait({work, *timers}, return_when=asyncio.FIRST_COMPLETED)
 
 
@@ -303,9 +295,10 @@ def _without_wait(url: str) -> str:
     return urlunsplit(parts._replace(query=urlencode(query)))
 
 
-def _may_be_held(url: str) -> bool:
-    parts = urlsplit(url)
-    return _wait_of(url) > 0 or HOLDING[f"{parts.scheme}://{parts.netloc}"] > 0
+def _may_be_held(url: str) -> Callable[[], bool]:
+    parts, is_poll = urlsplit(url), _wait_of(url) > 0
+    origin = f"{parts.scheme}://{parts.netloc}"
+    return lambda: is_poll or HOLDING[origin] > 0
 
 
 def connect_websocket(*_: Any) -> Any:

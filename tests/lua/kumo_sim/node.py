@@ -115,7 +115,7 @@ class Node:
     async def until(
         self, condition: Callable[[], Any | Awaitable[Any]], *, within: float = 20.0, step: float = 0.25
     ) -> None:
-        """Let time pass until *condition* holds; every step is at least 20 real milliseconds for those outside."""
+        """Let time pass until *condition* holds; each of the first steps is at least 20 real milliseconds for those outside."""
         await self.process.until(condition, within=within, step=step)
 
     async def run(self, work: Awaitable[Result]) -> Result:

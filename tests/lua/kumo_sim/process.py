@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import inspect
+import itertools
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,6 +34,20 @@ SEVERAL = frozenset(
 MOST_USES = 1024
 LONGEST_LIFE = 300.0
 REAL_SECONDS = 10.0
+# What runs in this process answers within as many turns of the loop, however slow the machine is.
+TURNS = 100
+# What does not (PostgreSQL) has had its time after as many steps of a wait.
+PROMPT_STEPS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """A request that is not answered yet: to where, since when."""
+
+    what: str
+    since: float
+    turn: int
+    may_be_held: Callable[[], bool]
 
 
 class Process:
@@ -85,7 +101,9 @@ class Process:
         self._moving = asyncio.Lock()
         self._active = 0
         self._parked = 0
-        self._in_flight: dict[object, tuple[float, Callable[[], bool]]] = {}
+        self._turns = 0
+        self._held: set[str] = set()
+        self._in_flight: dict[object, Flight] = {}
 
     # What Lua's side calls
 
@@ -206,32 +224,40 @@ class Process:
             self.steps += 1
 
     @contextlib.contextmanager
-    def in_flight(self, *, may_be_held: Callable[[], bool]) -> Iterator[None]:
-        """Around every wait for a server; one that may be held is waited for only shortly."""
+    def in_flight(self, what: str, *, may_be_held: Callable[[], bool]) -> Iterator[None]:
+        """Around every wait for a server; one that may be held is waited for only shortly, and shorter when it was before."""
         key = object()
-        self._in_flight[key] = (time.monotonic(), may_be_held)
+        self._in_flight[key] = Flight(what, time.monotonic(), self._turns, may_be_held)
         try:
             with self.parked():
                 yield
         finally:
             del self._in_flight[key]
 
-    def _awaits_a_server(self) -> bool:
-        now = time.monotonic()
-        return any(
-            now - since < (min(0.03, self.patience) if may_be_held() else self.patience)
-            for since, may_be_held in self._in_flight.values()
-        )
+    def _pause(self) -> float | None:
+        """How long to wait for servers before looking again; None if nobody is waited for."""
+        pauses = [self._pause_for(flight) for flight in self._in_flight.values()]
+        return min((pause for pause in pauses if pause is not None), default=None)
+
+    def _pause_for(self, flight: "Flight") -> float | None:
+        passed = time.monotonic() - flight.since
+        if not flight.may_be_held():
+            return 0.001 if passed < self.patience else None
+        if self._turns - flight.turn < TURNS:
+            return 0.0
+        if flight.what not in self._held and passed < min(0.03, self.patience):
+            return 0.001
+        self._held.add(flight.what)
+        return None
 
     async def settle(self, done: asyncio.Future[Any] | None = None) -> None:
         """Wait until nothing can go on here without time passing (or *done* is)."""
         quiet, steps = 0, self.steps
         while quiet < 4 and not (done is not None and done.done()):
-            if self._awaits_a_server():
-                quiet = 0
-                await asyncio.sleep(0.001)
-            else:
-                await asyncio.sleep(0)
+            pause = self._pause()
+            quiet = quiet if pause is None else 0
+            self._turns += 1
+            await asyncio.sleep(pause or 0)
             still = self._active == self._parked and self.steps == steps
             quiet, steps = (quiet + 1 if still else 0), self.steps
 
@@ -276,19 +302,21 @@ class Process:
 
     async def until(self, condition: Callable[[], Any], *, within: float, step: float) -> None:
         """
-        Let time pass until *condition* holds, step by step; each is some real time for those outside too.
+        Let time pass until *condition* holds, step by step; the first ones are some real time for those outside too.
 
         When *within* is over, time stands still, and a slow machine gets a few real seconds to catch up.
         """
         end, last = self.clock.now + within, time.monotonic() + REAL_SECONDS
-        while not await _holds(condition):
-            await asyncio.sleep(0.02)
-            await self.settle()
-            if await _holds(condition):
-                return
+        looks = itertools.chain(itertools.repeat(4, PROMPT_STEPS), itertools.repeat(1))
+        while True:
+            for _ in range(next(looks)):
+                if await _holds(condition):
+                    return
+                await asyncio.sleep(0.005)
+                await self.settle()
             if self.clock.now < end:
                 await self.advance(step)
-            elif time.monotonic() > last:
+            elif not await _holds(condition) and time.monotonic() > last:
                 raise Stuck(f"not within {within} s")
 
     async def sleep(self, seconds: float) -> None:
