@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -40,6 +41,7 @@ from policyd.live.history import Archive, History
 from policyd.live.keyring import Backends, Keyring
 from policyd.live.logins import Logins
 from policyd.live.lookups import Lookups
+from policyd.live.node_watch import watch_nodes
 from policyd.live.password_checks import PasswordChecks
 from policyd.live.rechecking import Recheck
 from policyd.live.sighting import Sighting
@@ -75,6 +77,7 @@ class _Service:
     batch: Batch
     keys: Keys
     recheck: Recheck
+    watch: Callable[[], Coroutine[Any, Any, None]]
     listener: LookupListener
     admin: Admin
     observe: Observer
@@ -102,6 +105,7 @@ async def running(config: Config, *observers: Observer) -> AsyncIterator[Address
                 service.batch.run(),
                 service.keys.run(),
                 service.recheck.run(config.keys),
+                service.watch(),
             )
         )
         addresses = Addresses(
@@ -215,6 +219,7 @@ def _create(stack: AsyncExitStack, config: Config, *observers: Observer) -> _Ser
         batch=batch,
         keys=keys,
         recheck=recheck,
+        watch=partial(watch_nodes, database.read_nodes, database.forget_silent_nodes, config.nodes, observe),
         listener=listener,
         admin=admin,
         observe=observe,

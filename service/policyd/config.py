@@ -168,6 +168,14 @@ class DkimConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NodesConfig:
+    """What nodes report. All replicas read it every *refresh*; a node that is silent for *forget_after* is forgotten."""
+
+    refresh: Seconds = _between(0.05, 3600, 10.0)
+    forget_after: Seconds = _between(3600, 10 * 365 * 86_400, 30 * 86_400.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoggingConfig:
     """What is written to standard error."""
 
@@ -200,6 +208,7 @@ class Config:
     vault: VaultConfig = VaultConfig()
     dkim: DkimConfig = DkimConfig()
     auth: AuthConfig = AuthConfig()
+    nodes: NodesConfig = NodesConfig()
     logging: LoggingConfig = LoggingConfig()
     client: ClientConfig = ClientConfig()
 

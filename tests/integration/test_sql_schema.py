@@ -125,7 +125,12 @@ async def test_checks_and_foreign_keys_are_named_by_their_rule(db):
 
 async def test_documents_are_found_by_index_lookups(db):
     await db.execute("set enable_seqscan = off")
-    views = [row[0] for row in await db.fetch("select viewname from pg_views where schemaname = 'policy'")]
+    views = [
+        row[0]
+        for row in await db.fetch(
+            "select viewname from pg_views where schemaname = 'policy' and viewname like '%_document'"
+        )
+    ]
     assert len(views) >= 9
     for view in views:
         plan = await db.fetch(

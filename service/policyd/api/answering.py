@@ -124,7 +124,7 @@ class Answering:
         only(asked.target.query, set())
         report = NodeReport.parse(asked.key, await self._body(asked))
         await self.write_report(report, asked.bearer.token)
-        self.observe(NodeReported(node=report.node_id, applied=report.applied))
+        self.observe(NodeReported(node=report.node_id, applied=report.applied, counts=report.counts))
         return web.Response(status=204, headers={POSITION_HEADER: str(self.history.position())})
 
     def read(self, target: Target, *, files: bool = True) -> Lookup:

@@ -5,10 +5,11 @@ Code that does the work calls the `Observer` it was given; whether an observatio
 decided in the sinks.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from policyd.policy.node import NodeState
 from policyd.policy.position import Position
 
 
@@ -133,6 +134,21 @@ class NodeReported:
 
     node: str
     applied: Position | None
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodesRead:
+    """What all nodes said last, at whichever replica."""
+
+    nodes: Sequence[NodeState]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodesForgotten:
+    """Nodes that had been silent for long are not known any more."""
+
+    nodes: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,6 +245,8 @@ Observation: TypeAlias = (
     | AuthAttempted
     | AuthLimited
     | NodeReported
+    | NodesRead
+    | NodesForgotten
     | KeySent
     | KeyChanged
     | KeyUnusable

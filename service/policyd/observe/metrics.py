@@ -5,6 +5,7 @@ Label sets are closed: kinds, outcomes, backends, operations, and node ids, of w
 """
 
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, get_args
@@ -25,6 +26,7 @@ from policyd.observe.events import (
     KeySent,
     KeyUnusable,
     NodeReported,
+    NodesRead,
     Observation,
     RequestFailed,
     TokenRefused,
@@ -155,8 +157,10 @@ class Metrics:
                 self._refused.inc()
             case RequestFailed():
                 self._failed.inc()
-            case NodeReported(node=node, applied=Position(number=number)):
-                self._nodes.report(node, number)
+            case NodeReported(node=node, applied=Position(number=number), counts=counts):
+                self._nodes.report(node, number, counts)
+            case NodesRead():
+                self._nodes.replace(observation.nodes)
             case _:
                 pass
 
@@ -220,6 +224,9 @@ class _Live(Collector):
             durations.add_metric([kind], self._cumulative(tally.buckets), tally.seconds)
         yield lookups
         yield durations
+        yield from self._node_metrics(state.revision)
+
+    def _node_metrics(self, head: int) -> Iterator[Metric]:
         applied = GaugeMetricFamily(
             "policyd_node_applied_revision", "The revision that a node has applied", labels=["node"]
         )
@@ -228,11 +235,19 @@ class _Live(Collector):
             "How long the log has held what a node has not applied",
             labels=["node"],
         )
-        for node, seconds in self._nodes.seconds(state.revision).items():
-            applied.add_metric([node], self._nodes.applied[node])
-            lag.add_metric([node], seconds)
-        yield applied
-        yield lag
+        seen = GaugeMetricFamily(
+            "policyd_node_last_seen_timestamp_seconds", "When a node reported last", labels=["node"]
+        )
+        answers = CounterMetricFamily(
+            "policyd_node_answers", "What a node's own lookups were answered with", labels=["node", "outcome"]
+        )
+        for each in self._nodes.samples(head):
+            applied.add_metric([each.node], each.applied)
+            lag.add_metric([each.node], each.lag)
+            seen.add_metric([each.node], time.time() - each.silent_for)
+            for outcome, count in each.counts.items():
+                answers.add_metric([each.node, outcome], count)
+        yield from (applied, lag, seen, answers)
 
     def _cumulative(self, buckets: list[int]) -> list[tuple[str, float]]:
         total = 0.0

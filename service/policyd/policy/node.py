@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from policyd.errors import LookupInvalid
@@ -14,6 +15,8 @@ _NAME = "1 to 64 letters, digits, dots, underscores and hyphens"
 _LONGEST_NAME = _LONGEST_VERSION = 64
 _LONGEST_ERROR = 1_000
 _MOST_COUNTS = 100
+OUTCOMES = ("fetched", "stored", "stale", "unknown", "refused")
+"""What a node counts: answers from the service, from its own store, old ones for want of a newer, none, and unusable ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +50,35 @@ class NodeReport:
             counts=_counts(body.get("counts", {})),
             error=_text(body, "error", _LONGEST_ERROR),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeState:
+    """What a node said last, held against the log. Durations are in seconds, by the database's clock."""
+
+    node_id: str
+    group: str | None
+    token: str | None
+    kumomta_version: str | None
+    client_version: str | None
+    applied: Position | None
+    is_ours: bool
+    """Whether *applied* is a position of this log."""
+    behind: int | None
+    """How many revisions it has yet to apply; None where that cannot be told."""
+    waits_for: float | None
+    """For how long there has been something that it has not applied; None: it has everything."""
+    live: bool
+    first_seen: datetime
+    last_seen: datetime
+    silent_for: float
+    counts: Mapping[str, int]
+    error: str | None
+    error_at: datetime | None
+
+    def has(self, number: int) -> bool:
+        """Whether it has applied revision *number* of this log."""
+        return self.is_ours and self.applied is not None and self.applied.number >= number
 
 
 def _position(written: Any) -> Position | None:

@@ -61,3 +61,10 @@ async def holds_position(connection: Connection, position: Position) -> bool:
     """Whether *position* is one of this database's history."""
     with translated():
         return bool(await connection.fetchval(QUERIES["holds_position"], position.number, position.stamp))
+
+
+async def read_revision(connection: Connection, number: int | None) -> Position | None:
+    """The position of a revision, or with None of the newest; None where there is none."""
+    with translated():
+        row = await connection.fetchrow(QUERIES["revision"], number)
+    return None if row is None else Position(row["number"], row["stamp"])

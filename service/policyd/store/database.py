@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from policyd.config import DatabaseConfig
 from policyd.errors import DatabaseUnavailable, StatementRefused
 from policyd.observe.events import BackendAnswered, Observer
 from policyd.policy.dkim import Place
-from policyd.policy.node import NodeReport
+from policyd.policy.node import NodeReport, NodeState
 from policyd.policy.position import Position
 from policyd.policy.resolving import Documents
 from policyd.store import changes, dkim_keys, documents, nodes
@@ -92,6 +92,16 @@ class Database:
         """Keep what a node said of itself."""
         async with self._use(self._questions, "node") as connection:
             await nodes.write_report(connection, report, token)
+
+    async def read_nodes(self) -> Sequence[NodeState]:
+        """What every node said last."""
+        async with self._use(self._questions, "nodes") as connection:
+            return await nodes.read_states(connection)
+
+    async def forget_silent_nodes(self, seconds: float) -> Sequence[str]:
+        """Forget the nodes that have been silent for so long; their names."""
+        async with self._use(self._questions, "nodes") as connection:
+            return await nodes.forget_silent(connection, seconds)
 
     async def note_dkim_key(
         self, place: Place, key_id: str, algorithm: str, known: str | None

@@ -134,20 +134,53 @@ union all
   where $1 = 'dkim_signature' and tag > $2 order by tag limit $3);
 
 -- report_node --
--- Keeps what a node said of itself; no row when its name belongs to another token, or there are too many nodes.
+-- Keeps what a node said of itself. Of a thousand, the one that has been silent for longest makes room for a new one. No
+-- row when its name belongs to another token, or a thousand are live.
+with room as (
+  delete from policy.node
+   where not exists (select from policy.node where node_id = $1)
+     and (select count(*) from policy.node) >= 1000
+     and node_id = (select node_id from policy.node where not policy.is_live(last_seen) order by last_seen limit 1)
+  returning node_id
+)
 insert into policy.node as n (node_id, node_group, token, kumomta_version, client_version,
-                              applied_number, applied_stamp, last_seen, counts, last_error)
-select $1, $2, $3, $4, $5, $6, $7, now(), $8::text::jsonb, $9
+                              applied_number, applied_stamp, last_seen, counts, last_error, last_error_at)
+select $1, $2, $3, $4, $5, $6, $7, now(), $8::text::jsonb, $9::text, case when $9::text is not null then now() end
  where exists (select from policy.node where node_id = $1)
-    or (select count(*) from policy.node) < 1000
+    or (select count(*) from policy.node) - (select count(*) from room) < 1000
 on conflict (node_id) do update
   set node_group = excluded.node_group, token = excluded.token, kumomta_version = excluded.kumomta_version,
       client_version = excluded.client_version, applied_number = excluded.applied_number,
       applied_stamp = excluded.applied_stamp, last_seen = excluded.last_seen, counts = excluded.counts,
-      last_error = excluded.last_error
+      last_error = coalesce(excluded.last_error, n.last_error),
+      last_error_at = coalesce(excluded.last_error_at, n.last_error_at)
   where n.token is not distinct from excluded.token
      or not exists (select from policy.api_token t where t.name = n.token)
 returning node_id;
+
+-- node_token --
+-- The token that a node belongs to.
+select token from policy.node where node_id = $1;
+
+-- node_states --
+-- Every node held against the log, with ages by the database's clock.
+select node_id, node_group, token, kumomta_version, client_version, applied_number, applied_stamp, first_seen, last_seen,
+       live, is_ours, behind, counts::text, last_error, last_error_at,
+       extract(epoch from clock_timestamp() - last_seen)::float8 as silent_for,
+       extract(epoch from clock_timestamp() - waits_since)::float8 as waits_for
+  from policy.node_state order by node_id;
+
+-- forget_nodes --
+-- Forgets the nodes that have been silent for so many seconds.
+delete from policy.node where last_seen < now() - make_interval(secs => $1) returning node_id;
+
+-- forget_node --
+-- Forgets one node, whatever it is; if it lives, it will be back with its next report.
+delete from policy.node where node_id = $1 returning node_id;
+
+-- revision --
+-- The stamp of a revision, or of the newest one.
+select number, stamp from policy.revision where $1::bigint is null or number = $1 order by number desc limit 1;
 
 
 -- note_dkim_key --

@@ -158,7 +158,12 @@ def test_the_level_decides_what_is_written(log_to: Any, level: str, told: int) -
 
 def test_everything_that_is_worth_a_line_has_one() -> None:
     without = {each.__name__ for each in events.Observation.__args__ if each not in logs._LEVELS}
-    assert without <= {"AuthAttempted", "BackendAnswered", "NodeReported"}  # counted, because there are many
+    assert without <= {
+        "AuthAttempted",
+        "BackendAnswered",
+        "NodeReported",
+        "NodesRead",
+    }  # counted, because there are many
 
 
 def test_all_are_told() -> None:

@@ -1,7 +1,10 @@
 """Metrics: every name of the design that exists so far, with label sets that nobody outside can widen."""
 
 import re
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -9,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from policyd.live.tally import BOUNDS, OUTCOMES, Tally
 from policyd.observe import events
 from policyd.observe.metrics import Metrics, State
+from policyd.policy.node import NodeState
 from policyd.policy.position import Position
 
 NAMES = {
@@ -24,6 +28,8 @@ NAMES = {
     "policyd_cache_entries": set(),
     "policyd_node_applied_revision": {"node"},
     "policyd_node_lag_seconds": {"node"},
+    "policyd_node_last_seen_timestamp_seconds": {"node"},
+    "policyd_node_answers_total": {"node", "outcome"},
     "policyd_build_info": {"version"},
     "policyd_history_resets_total": set(),
     "policyd_tokens_refused_total": set(),
@@ -155,6 +161,52 @@ def test_a_node_lags_since_the_first_revision_that_it_has_not_applied_was_known(
     metrics(events.HistoryReplaced(held=Position(14, "00000000"), found=Position(3, "11111111")))
     head[0], now[0] = 3, 41.0
     assert [lag(2), lag(3)] == [1, 0]
+
+
+def state(node: str, applied: int | None, **said: Any) -> NodeState:
+    """A node as the database tells of it; one that has everything unless it is *said* to wait."""
+    some_day = datetime(2026, 8, 4, tzinfo=UTC)
+    given: dict[str, Any] = {
+        "is_ours": True,
+        "behind": 0,
+        "waits_for": None,
+        "live": True,
+        "silent_for": 0.0,
+        "counts": {},
+    }
+    nothing: dict[str, Any] = dict.fromkeys(
+        ("group", "token", "kumomta_version", "client_version", "error", "error_at")
+    )
+    position = None if applied is None else Position(applied, "00000000")
+    times = {"first_seen": some_day, "last_seen": some_day}
+    return NodeState(node_id=node, applied=position, **(nothing | times | given | said))
+
+
+def test_a_node_that_reports_elsewhere_is_shown_as_the_database_tells() -> None:
+    now = [100.0]
+    metrics, _ = make_metrics(revision=lambda: 9, clock=lambda: now[0])
+    metrics(events.NodeReported(node="moved", applied=Position(3, "00000000")))
+    metrics(events.NodeReported(node="gone", applied=Position(3, "00000000")))
+    metrics(
+        events.NodesRead(
+            nodes=(
+                state("moved", 9, counts={"stale": 4, "surprise": 1}, silent_for=2.0),
+                state("slow", 7, waits_for=30.0),
+                state("mute", None, waits_for=5.0),
+            )
+        )
+    )
+    now[0] = 101.0
+    assert sample(metrics, "policyd_node_applied_revision", node="moved") == 9
+    assert sample(metrics, "policyd_node_lag_seconds", node="moved") == 0
+    assert sample(metrics, "policyd_node_lag_seconds", node="slow") == 31
+    assert sample(metrics, "policyd_node_answers_total", node="moved", outcome="stale") == 4
+    assert sample(metrics, "policyd_node_answers_total", node="moved", outcome="unknown") == 0
+    assert sample(metrics, "policyd_node_answers_total", node="moved", outcome="surprise") is None
+    seen = sample(metrics, "policyd_node_last_seen_timestamp_seconds", node="moved")
+    assert seen == pytest.approx(time.time() - 3, abs=2)
+    assert sample(metrics, "policyd_node_applied_revision", node="gone") is None
+    assert sample(metrics, "policyd_node_applied_revision", node="mute") is None
 
 
 def test_what_is_kept_of_readings_is_bounded() -> None:
