@@ -39,9 +39,15 @@ def reachable(config: Config) -> DatabaseConfig:
 
 
 @asynccontextmanager
-async def person(config: Config, *, purpose: str, reason: str | None = None) -> AsyncIterator[Connection]:
-    """Connection whose changes are logged as this person's."""
-    connection = await connect(reachable(config), purpose=purpose, statement_timeout=0)
+async def person(
+    config: Config, *, purpose: str, reason: str | None = None, statement_timeout: float | None = 0
+) -> AsyncIterator[Connection]:
+    """
+    Connection whose changes are logged as this person's.
+
+    Without limit to what a statement may take; with None for *statement_timeout*, the configured one.
+    """
+    connection = await connect(reachable(config), purpose=purpose, statement_timeout=statement_timeout)
     try:
         await act_as(connection, actor=whoever_this_is(), reason=reason)
         yield connection

@@ -17,7 +17,8 @@ Exit statuses:
   2  the command line or the configuration is wrong
   3  PostgreSQL, or whoever else is needed, does not answer: try again later
   4  policyd is running already
-  5  nothing to do: what was asked for is there already (policyd shaping pull)
+  5  nothing to do: what was asked for is there already (policyd shaping pull); nobody to wait for (policyd wait)
+  6  not yet: the time to wait is over (policyd wait)
 """
 
 
@@ -29,6 +30,8 @@ COMMANDS: Mapping[str, str] = {
     "lookup": "asking.lookup",
     "explain": "asking.explain",
     "shaping": "shaping.shaping",
+    "nodes": "nodes.nodes",
+    "wait": "waiting.wait",
     "sql": "database.sql",
     "token": "tokens.token",
     "credential": "credentials.credential",
