@@ -177,8 +177,12 @@ function Feed:wait(now)
   if self.is_out_of_touch or not self.known or index.is_pending(self) then
     return 0
   end
-  local due_in = self.plan:due_in(now)
-  return math.min(WAIT, math.ceil(due_in or WAIT))
+  local due_in = self.plan:due_in(now) or WAIT
+  return math.min(
+    WAIT,
+    math.ceil(due_in),
+    math.max(1, self.node:due_in(self.known, now))
+  )
 end
 
 function Feed:read_on()

@@ -53,10 +53,17 @@ function Node:last_error()
   return last
 end
 
-function Node:report(known, now)
-  local is_news = known.position ~= self.position
+-- Seconds until there is something to say: who waits for a revision is not to
+-- wait for the next long-poll too. After a failure the usual time is soon
+-- enough.
+function Node:due_in(known, now)
+  local is_news = known.position ~= self.position and not self.failed
   local since = now - self.at
-  if since >= 0 and since < (is_news and 1 or EVERY) then
+  return since < 0 and 0 or math.max(0, (is_news and 1 or EVERY) - since)
+end
+
+function Node:report(known, now)
+  if self:due_in(known, now) > 0 then
     return
   end
   self.at = now
@@ -69,7 +76,8 @@ function Node:report(known, now)
     error = self:last_error(),
   }
   local ok, done, problem = pcall(client.report, mod.name(), body)
-  if ok and done then
+  self.failed = not (ok and done)
+  if not self.failed then
     self.position, self.error = known.position, nil
   else
     report.trouble(

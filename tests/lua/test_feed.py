@@ -18,6 +18,21 @@ async def test_a_first_start_reads_the_index_and_says_what_it_has_applied(site):
     assert (row["at"], row["client_version"]) == (site.position(), "1")
 
 
+async def test_what_was_applied_just_after_a_report_is_reported_within_a_second_or_two(site):
+    node = await site.node(SITE, rows=ROWS)
+    await node.advance(10)
+    for name in ("one", "two"):
+        await site.change(f"insert into policy.tenant (name) values ('{name}')", node)
+    began = node.clock.now
+
+    async def is_told():
+        reported = await site.db.fetchval("select applied_number || '-' || applied_stamp from policy.node")
+        return reported == site.position()
+
+    await node.until(is_told)
+    assert node.clock.now - began <= 2.5
+
+
 async def test_a_restart_reads_neither_index_nor_answers_again(site):
     node = await site.node(SITE, rows=ROWS)
     await ask(node, "tenant", "acme")
