@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 .PHONY: help
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; \
-	do printf '  make %-8s %s\n' "$$name" "$$text"; done
+	do printf '  make %-10s %s\n' "$$name" "$$text"; done
 
 .PHONY: venv
 venv:  ## .venv from requirements.lock
@@ -54,6 +54,10 @@ sql: venv  ## ask the database that make run started: make sql ARGS='"select * f
 .PHONY: schema
 schema:  ## what is derived in sql/: the catalogue's migration and schema.sql
 	@$(PYTHON) sql/generate.py
+
+.PHONY: dashboards
+dashboards: venv  ## deploy/grafana/dashboards/*.json from their pages
+	@cd deploy/grafana && ../../$(BIN)/python generate.py
 
 .PHONY: lock
 lock:  ## requirements.lock and the image's anew: every version, every hash, no address

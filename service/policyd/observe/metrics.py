@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -79,6 +79,7 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._nodes = NodeLag(clock)
         self._registry.register(_Live(tallies, bounds, state, self._nodes))
+        ProcessCollector(registry=self._registry)
         Gauge("policyd_build_info", "What runs here", ["version"], registry=self._registry).labels(
             version
         ).set(1)
