@@ -62,6 +62,9 @@ local function send(url, asked, seconds)
   if asked.position then
     request = request:header('Policy-Position', asked.position)
   end
+  if asked.digest then
+    request = request:header('If-None-Match', '"' .. asked.digest .. '"')
+  end
   if asked.body then
     request =
       request:header('Content-Type', 'application/json'):body(asked.body)
@@ -147,6 +150,7 @@ end
 local FOUND = { [200] = true, [404] = true }
 local OK = { [200] = true }
 local DONE = { [204] = true }
+local FILE = { [200] = true, [304] = true }
 local NO_JSON = 'answers something that is no answer'
 
 function mod.answer(path, position)
@@ -191,6 +195,22 @@ function mod.batch(paths, position, seconds)
       answers[paths[i]] = got and envelope.labelled(got, response)
     end
     return answers
+  end)
+end
+
+-- A file: its text, or that it is the one with this digest.
+function mod.file(path, position, digest)
+  local asked = {
+    position = position,
+    digest = digest,
+    seconds = 10.0,
+    expects = FILE,
+  }
+  return first(path, asked, function(response)
+    return {
+      text = response.status == 200 and response.body or nil,
+      stale = response.stale,
+    }
   end)
 end
 

@@ -16,6 +16,8 @@ side until a restart after an upgrade; so every name carries the format number.
   refreshes    how often a queue asked for its configuration, counted up
   store        0 not prepared by this process, 1 open, 2 off until a restart
   holding      until when some queue or pool may be holding mail
+  shaping      how often the file of shaping was replaced, counted up
+  shaped       1 while there is a file of shaping that kumod takes
 ]]
 local kumo = require 'kumo'
 

@@ -16,7 +16,8 @@ local mod = {}
 local BATCH = 500
 local is_reachable
 
-local function fail(text)
+-- For the checks of modules that have a file of their own for them, too.
+function mod.fail(text)
   kumo.validation_failed()
   print('policyd: ' .. text)
 end
@@ -31,7 +32,7 @@ function mod.service()
       if os.getenv 'POLICYD_VALIDATE' == 'offline' then
         print('policyd: (not counted, offline) ' .. text)
       else
-        fail(
+        mod.fail(
           text
             .. '; policy cannot be checked without it. '
             .. 'POLICYD_VALIDATE=offline checks the rest.'
@@ -41,7 +42,7 @@ function mod.service()
   end
   local token = policyd.CONFIGURED.token
   if token and not pcall(kumo.secrets.load, token) then
-    fail 'the token cannot be read'
+    mod.fail 'the token cannot be read'
   end
 end
 
@@ -153,24 +154,25 @@ function mod.queues()
   return data
 end
 
--- Runs a check that asks the service, if that is there.
-local function checking(what, check)
+-- Runs a check that asks the service, if that is there; says whether it is.
+function mod.checking(what, check)
   if is_reachable == nil then
     mod.service()
   end
   if is_reachable then
     local ok, problem = pcall(check)
     if not ok then
-      fail(what .. ': ' .. construct.reason(problem))
+      mod.fail(what .. ': ' .. construct.reason(problem))
     end
   end
+  return is_reachable
 end
 
 local function check_each(kind, path_of)
   documents(kind, path_of, function(answer, parts)
     local ok, problem = construct.make(kind, answer)
     if not ok then
-      fail(
+      mod.fail(
         string.format('%s %s: %s', kind, table.concat(parts, ' '), problem)
       )
     end
@@ -181,7 +183,7 @@ local function refuse_both(module)
   local stock = package.loaded['policy-extras.' .. module]
   local ours = require('policyd.' .. module)
   if stock and stock ~= ours and stock.CONFIGURED then
-    fail(
+    mod.fail(
       string.format(
         'policyd.%s and policy-extras.%s are both set up; use one of them',
         module,
@@ -193,14 +195,14 @@ end
 
 function mod.check_listener_domains()
   refuse_both 'listener_domains'
-  checking('listener domains', function()
+  mod.checking('listener domains', function()
     check_each('listener_domain', listener_path)
   end)
 end
 
 function mod.check_sources()
   refuse_both 'sources'
-  checking('sources', function()
+  mod.checking('sources', function()
     check_each('egress_source', egress_path '/egress-source/')
     check_each('egress_pool', egress_path '/egress-pool/')
   end)
@@ -214,7 +216,7 @@ local function check_order()
       return
     end
   end
-  fail(
+  mod.fail(
     'policyd.queue answers for every queue, so it has to be set up last; '
       .. 'something registers get_queue_config after it'
   )
@@ -227,7 +229,7 @@ function mod.check_queues()
   then
     check_order()
   end
-  checking('queues', function()
+  mod.checking('queues', function()
     check_each('queue', queue_path)
   end)
 end

@@ -122,10 +122,10 @@ class Endpoint:
         try:
             await asyncio.wait(pipes, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            back.close()
             for pipe in pipes:
                 pipe.cancel()
             await asyncio.gather(*pipes, return_exceptions=True)
-            back.close()
 
     def _note(self, sent: bytes) -> None:
         line = sent.split(b"\r\n", 1)[0]

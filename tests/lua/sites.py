@@ -1,6 +1,7 @@
 """A node with policyd's modules in front of a real service: what most tests of the Lua client begin with."""
 
 import json
+import re
 import sqlite3
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from tests.integration.conftest import head
 from tests.lua.faults import Endpoint
 from tests.lua.kumo_sim.node import Node
 
+LUA = Path(__file__).parents[2] / "lua-client" / "policyd"
 MODULES = """
 kumo.on('get_listener_domain', require('policyd.listener_domains'):setup())
 require('policyd.sources'):setup()
@@ -33,6 +35,10 @@ ASK = """
 local lookup, kinds = require 'policyd.lookup', require 'policyd.kinds'
 kumo.on('ask', function(kind, ...) return kumo.json_encode(lookup.ask(kinds[kind](...))) end)
 """
+KINDS = len(
+    re.findall(r"(?m)^  '\w+',$", (LUA / "tags.lua").read_text().partition("mod.NAMED")[2].partition("}")[0])
+)
+"""How many kinds of documents a node has an index of."""
 SENDER, RECIPIENT = "x@a.example", "y@dest.a.example"
 
 
@@ -65,12 +71,13 @@ class Site:
     token: Path
     store: Path
     options: dict[str, Any] = field(default_factory=dict)
+    kumod_settings: dict[str, Any] = field(default_factory=dict)
 
     async def node(self, modules: str = MODULES, *, rows: str = "", **options: Any) -> Node:
         """Start a node that has applied *rows*."""
         if rows:
             await self.db.execute(rows)
-        node = await self.kumod(self.policy(modules, **options))
+        node = await self.kumod(self.policy(modules, **options), **self.kumod_settings)
         if self.endpoint.mode == "through":
             await self.caught_up(node)
         return node
@@ -86,7 +93,7 @@ class Site:
     async def caught_up(self, node: Node) -> None:
         """Wait until the node's store is at the log's head, and its index is complete."""
         position = await head(self.db)
-        await node.until(lambda: self.position() == position and self.indexed() >= 6)
+        await node.until(lambda: self.position() == position and self.indexed() >= KINDS)
         await node.settle()
 
     def position(self) -> str | None:
