@@ -70,4 +70,8 @@ function mod.queue(domain, tenant, campaign)
   }
 end
 
+function mod.webhooks()
+  return { kind = 'webhook', path = '/webhooks' }
+end
+
 return mod

@@ -55,6 +55,10 @@ mod.queue_settings = by_name('queue_settings', function()
   return { 'queue_settings' }
 end)
 
+mod.webhook = by_name('webhook', function()
+  return { 'webhook' }
+end)
+
 local listener_domain = { about = { 'listener_domain' } }
 mod.listener_domain = listener_domain
 

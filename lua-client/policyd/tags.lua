@@ -17,6 +17,7 @@ mod.NAMED = {
   'tenant',
   'queue_settings',
   'queue',
+  'webhook',
 }
 -- Those that what kumod has built hangs on: it looks again when the config
 -- epoch is bumped.

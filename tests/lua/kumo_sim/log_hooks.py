@@ -11,6 +11,15 @@ if TYPE_CHECKING:
     from tests.lua.kumo_sim.scheduling import Scheduler
 
 
+class LogMessage(Message):
+    """A message that is a log record: its data are no headers and body, but what the hook made of the record."""
+
+    text = b""
+
+    def data(self) -> bytes:
+        return self.text
+
+
 def log_record(
     process: "Process", kind: str, message: Message, response: str, **fields: Any
 ) -> dict[str, Any]:
@@ -51,7 +60,8 @@ async def offer(process: "Process", scheduler: "Scheduler", record: dict[str, An
             "headers": _headers(message, hook.get("headers") or ()),
         }
         body = text_json.encode(shown)
-        entry = Message(process.clock, record["sender"], record["recipient"], body.encode() + b"\n")
+        entry = LogMessage(process.clock, record["sender"], record["recipient"], b"")
+        entry.text = body.encode() + b"\n"
         entry.meta = {**shown["meta"], "log_record": shown, "reception_protocol": "LogRecord"}
         try:
             results = await process.call("should_enqueue_log_record", entry, name)
