@@ -59,6 +59,10 @@ schema:  ## what is derived in sql/: the catalogue's migration and schema.sql
 dashboards: venv  ## deploy/grafana/dashboards/*.json from their pages
 	@cd deploy/grafana && ../../$(BIN)/python generate.py
 
+.PHONY: docs
+docs: venv  ## docs/reference and the manual page from code, schema and catalogue
+	@cd docs && ../$(BIN)/python generate.py
+
 .PHONY: lock
 lock:  ## requirements.lock and the image's anew: every version, every hash, no address
 	@echo "  uv pip compile"
