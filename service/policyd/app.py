@@ -179,6 +179,7 @@ def _create(stack: AsyncExitStack, config: Config, *observers: Observer) -> _Ser
             config.feed,
             most_tags=BULK,
         ),
+        drills=feed.drills,
         kinds={kind.segment: kind for kind in KINDS},
         read_names=database.read_names,
         write_report=database.write_report,

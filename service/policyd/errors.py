@@ -11,6 +11,7 @@ Everything that policyd raises on purpose.
     │   └── Forbidden(needed)       a good token, but not for this
     ├── OtherHistory(presented)     a position that this database's log does not hold
     ├── Overloaded(what)            more is asked for than can be done in time
+    ├── OutageDrilled(number)       it fails on purpose, and for a while
     ├── TooManyFailures             logins failed so often that the next ones are not looked at
     ├── KeyInvalid(key, problem)    a private key that cannot be used; asking again does not help
     ├── KeyGone(key)                the very key that was asked for is not where it was
@@ -138,6 +139,18 @@ class Overloaded(PolicydError):
         super().__init__(f"too many {what}: {limit} are allowed")
         self.what = what
         self.limit = limit
+
+
+class OutageDrilled(PolicydError):
+    """Something that fails on purpose, for as long as a drill is on."""
+
+    def __init__(self, *, number: int, by: str) -> None:
+        super().__init__()
+        self.number = number
+        self.by = by
+
+    def __str__(self) -> str:
+        return f"drill {self.number}, which {self.by} started, makes this fail as if nobody answered"
 
 
 class TooManyFailures(PolicydError):

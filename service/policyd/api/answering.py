@@ -16,9 +16,11 @@ from policyd.api.refusals import refusal_document
 from policyd.api.wire import Ready, heads, takes_ready_bytes
 from policyd.errors import DatabaseUnavailable, LookupInvalid
 from policyd.live.answers import FileAnswer
+from policyd.live.drills import Drills
 from policyd.live.history import History
 from policyd.live.lookups import Lookups, Served
 from policyd.observe.events import NodeReported, Observer
+from policyd.policy.drill import drilled_as
 from policyd.policy.kinds import DOCUMENT_KINDS
 from policyd.policy.lookup import Kind, Lookup
 from policyd.policy.node import NodeReport
@@ -35,6 +37,7 @@ class Answering:
 
     lookups: Lookups
     history: History
+    drills: Drills
     kinds: Mapping[str, Kind]
     """By the segment that stands first in a path."""
     read_names: Callable[[str, str, int], Awaitable[tuple[Position, list[str]]]]
@@ -143,6 +146,8 @@ class Answering:
         try:
             lookup = self.read(Target.parse(path), files=False)
             require(asked.bearer, "lookup", asked.peer)
+            if self.drills.on:
+                self.drills.refuse(drilled_as(lookup.kind), asked.node)
             return await self.lookups.answer(lookup)
         except Exception as error:  # noqa: BLE001  (what is wrong with one of them is no reason to fail the others)
             return refusal_document(error, self.observe, asked.request)

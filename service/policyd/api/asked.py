@@ -17,6 +17,7 @@ from policyd.policy.position import Position
 
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 POSITION_HEADER = "Policy-Position"
+NODE_HEADER = "Policy-Node"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,11 @@ class Asked:
     target: Target
     bearer: Bearer
     peer: str
+
+    @property
+    def node(self) -> str | None:
+        """The node that asks, as it says itself; one that says nothing is called as its token is."""
+        return self.request.headers.get(NODE_HEADER) or self.bearer.token
 
     @property
     def key(self) -> str:

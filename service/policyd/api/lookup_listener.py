@@ -60,7 +60,7 @@ class LookupListener:
     def _hit(self, request: web.BaseRequest, began: float) -> web.StreamResponse | None:
         """The whole of a cached lookup that keeps its connection: token, position, rule, and ready bytes."""
         known = self._feed.vouched
-        if known is None or not takes_ready_bytes(request):
+        if known is None or self._feed.drills.on or not takes_ready_bytes(request):
             return None
         headers, position = request.headers, known.position
         bearer = self._bearers.remembered(headers.get("Authorization"))
@@ -98,10 +98,19 @@ class LookupListener:
             raise RequestRefused(
                 PLAINTEXT, "use https (lookup.tls_cert), or set lookup.allow_plaintext_secrets = true"
             )
+        asked = Asked(request=request, target=target, bearer=bearer, peer=peer_of(request))
+        self._keep_to_drills(route, asked)
         position = position_of(request)
         if position is not None and route.answers_policy:
             await self._answering.history.reach(position)
-        return await route.answer(Asked(request=request, target=target, bearer=bearer, peer=peer_of(request)))
+        response = await route.answer(asked)
+        # A long-poll was asked before the drill began.
+        self._keep_to_drills(route, asked)
+        return response
+
+    def _keep_to_drills(self, route: Route, asked: Asked) -> None:
+        if self._feed.drills.on and route.drilled_as is not None:
+            self._feed.drills.refuse(route.drilled_as, asked.node)
 
     def _route(self, method: str, target: Target) -> Route:
         routes = self._router.find(target.segments)

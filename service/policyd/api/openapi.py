@@ -160,6 +160,10 @@ _SCHEMAS: dict[str, Any] = {
                 "additionalProperties": {"type": "integer", "minimum": 0, "maximum": 2**63 - 1},
             },
             "error": {"type": ["string", "null"], "maxLength": 1000, "pattern": _NO_NUL},
+            "in_touch": {
+                "type": "boolean",
+                "description": "false: it cannot learn what changes, because of a drill",
+            },
         },
     },
 }

@@ -13,6 +13,7 @@ from policyd.errors import (
     KeyInvalid,
     LookupInvalid,
     OtherHistory,
+    OutageDrilled,
     Overloaded,
     PolicydError,
     TooManyFailures,
@@ -84,6 +85,10 @@ PROBLEMS: tuple[tuple[type[PolicydError], ProblemType], ...] = (
     (
         Overloaded,
         ProblemType(status=503, slug="overloaded", title="More is asked for than can be done", retry_after=1),
+    ),
+    (
+        OutageDrilled,
+        ProblemType(status=503, slug="drill", title="This fails on purpose: a drill is on", retry_after=1),
     ),
     (
         KeyGone,

@@ -32,6 +32,8 @@ class Route:
     summary: str
     answer: Handler
     kind: Kind | None = None
+    drilled_as: str | None = None
+    """What a drill calls it; None: no drill makes it fail."""
     answers_policy: bool = False
     """Whether what is answered must not be older than the position that the request carries."""
     carries_secret: bool = False

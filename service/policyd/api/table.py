@@ -9,6 +9,7 @@ from policyd.api.authenticating import Authenticating
 from policyd.api.key_answers import PEM, KeyAnswers
 from policyd.api.openapi import KEY_ID, LABELS, NODE_NAME, POSITION, openapi
 from policyd.api.routes import Asks, Route
+from policyd.policy.drill import OTHERS, drilled_as
 from policyd.policy.kinds import DOCUMENT_KINDS
 from policyd.policy.lookup import Kind, Parameter
 
@@ -25,6 +26,7 @@ def create_routes(
             scope="dkim",
             summary="The private key of a signature, if the token is good for the domain",
             answer=keys.key,
+            drilled_as="dkim",
             answers_policy=True,
             carries_secret=True,
             path=(
@@ -48,6 +50,7 @@ def create_routes(
             scope="lookup",
             summary="Up to 1,000 lookups in one request, each authorised on its own",
             answer=answering.batch,
+            drilled_as=OTHERS,
             answers_policy=True,
             request_schema="Paths",
             answer_schema="Answers",
@@ -58,6 +61,7 @@ def create_routes(
             scope="lookup",
             summary=f"The name index: which documents exist ({', '.join(DOCUMENT_KINDS)})",
             answer=answering.names,
+            drilled_as=OTHERS,
             answers_policy=True,
             path=(Asks(name="kind", meaning="what is listed", schema={"enum": list(DOCUMENT_KINDS)}),),
             query=(
@@ -75,6 +79,7 @@ def create_routes(
             scope="lookup",
             summary="What changed since a position",
             answer=answering.changes,
+            drilled_as=OTHERS,
             query=(
                 Asks(
                     name="position",
@@ -95,6 +100,7 @@ def create_routes(
             scope="auth",
             summary="Whether a customer's password is right, and on whose behalf they send",
             answer=authenticating.log_in,
+            drilled_as="auth",
             answers_policy=True,
             carries_secret=True,
             request_schema="Login",
@@ -122,6 +128,7 @@ def _lookup(kind: Kind, answering: Answering) -> Route:
         scope="lookup",
         summary=kind.summary,
         answer=answering.lookup,
+        drilled_as=drilled_as(kind.name),
         kind=kind,
         answers_policy=True,
         path=() if kind.key is None else (_asks(kind.key),),

@@ -19,6 +19,7 @@ Exit statuses:
   4  policyd is running already
   5  nothing to do: what was asked for is there already (policyd shaping pull); nobody to wait for (policyd wait)
   6  not yet: the time to wait is over (policyd wait)
+  7  the drill was not passed (policyd drill)
 """
 
 
@@ -32,6 +33,7 @@ COMMANDS: Mapping[str, str] = {
     "shaping": "shaping.shaping",
     "nodes": "nodes.nodes",
     "wait": "waiting.wait",
+    "drill": "drill.drill",
     "sql": "database.sql",
     "token": "tokens.token",
     "credential": "credentials.credential",

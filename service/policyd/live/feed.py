@@ -15,6 +15,7 @@ from typing import Protocol
 
 from policyd.config import FeedConfig
 from policyd.errors import BackendUnavailable, NotCaughtUp
+from policyd.live.drills import Drills
 from policyd.observe.events import (
     BackendLost,
     BackendReached,
@@ -59,6 +60,7 @@ class Feed:
         self._read = _Turnstile()
         self._moved = _Turnstile()
         self._stamps: dict[int, str] = {}
+        self.drills = Drills(observe)
         self.known: KnownChanges | None = None
         self._waits = True
         self.history = 0
@@ -92,6 +94,7 @@ class Feed:
         try:
             await self._run()
         finally:
+            self.drills.close()
             if self._lease_end is not None:
                 self._lease_end.cancel()
 
@@ -125,9 +128,10 @@ class Feed:
 
     async def moved_from(self, position: Position, wait: float) -> None:
         """Wait until something newer than *position* is known, or nobody can tell, or *wait* seconds have passed."""
+        drills = self.drills.on
 
         def is_over() -> bool:
-            moved = self.known is None or self.known.position != position
+            moved = self.known is None or self.known.position != position or self.drills.on is not drills
             return moved or not self.current or not self._waits
 
         with contextlib.suppress(NotCaughtUp):
@@ -168,7 +172,7 @@ class Feed:
             self._finished = self._begun
             self._watch_lease()
             self._read.turn()
-            if reading.news.head != before:
+            if self.drills.take(reading.drills, begun_at) or reading.news.head != before:
                 self._moved.turn()
             yield
             await self._pause(self._config.poll)

@@ -185,6 +185,31 @@ class KeyUnusable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DrillBegan:
+    """From now on lookups fail on purpose."""
+
+    number: int
+    by: str
+    kinds: str
+    nodes: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrillKeptTo:
+    """Something failed because of a drill."""
+
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrillEnded:
+    """A drill is over, or was ended."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestFailed:
     """A request ended in an error of ours; *request_id* is what its caller was told."""
 
@@ -250,6 +275,9 @@ Observation: TypeAlias = (
     | KeySent
     | KeyChanged
     | KeyUnusable
+    | DrillBegan
+    | DrillKeptTo
+    | DrillEnded
     | RequestFailed
     | ReloadAsked
     | CertificateRead

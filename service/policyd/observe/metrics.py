@@ -21,6 +21,9 @@ from policyd.observe.events import (
     BackendLost,
     BackendReached,
     ChangesRead,
+    DrillBegan,
+    DrillEnded,
+    DrillKeptTo,
     HistoryReplaced,
     KeyChanged,
     KeySent,
@@ -123,6 +126,15 @@ class Metrics:
             "policyd_private_keys_unusable_total",
             "Times that a private key was not there or could not be used",
         )
+        self._drills = Gauge(
+            "policyd_drills", "Drills that are on: lookups fail on purpose", registry=self._registry
+        )
+        self._drilled = Counter(
+            "policyd_drilled_requests_total",
+            "Requests that a drill made fail",
+            ["kind"],
+            registry=self._registry,
+        )
         self._token_expiry: Gauge | None = None
 
     def __call__(self, observation: Observation) -> None:
@@ -156,6 +168,12 @@ class Metrics:
                 self._keys_unusable.inc()
             case TokenRefused():
                 self._refused.inc()
+            case DrillBegan():
+                self._drills.inc()
+            case DrillEnded():
+                self._drills.dec()
+            case DrillKeptTo(kind=kind):
+                self._drilled.labels(kind).inc()
             case RequestFailed():
                 self._failed.inc()
             case NodeReported(node=node, applied=Position(number=number), counts=counts):

@@ -10,7 +10,7 @@ from policyd.errors import LookupInvalid
 from policyd.policy.position import Position
 
 _NODE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_KEYS = ("applied", "group", "kumomta_version", "client_version", "counts", "error")
+_KEYS = ("applied", "group", "kumomta_version", "client_version", "counts", "error", "in_touch")
 _NAME = "1 to 64 letters, digits, dots, underscores and hyphens"
 _LONGEST_NAME = _LONGEST_VERSION = 64
 _LONGEST_ERROR = 1_000
@@ -30,6 +30,8 @@ class NodeReport:
     client_version: str | None
     counts: Mapping[str, int]
     error: str | None
+    in_touch: bool
+    """Whether it learns what changes; one that does not can hardly say so, save in a drill."""
 
     @classmethod
     def parse(cls, node_id: str, body: Any) -> "NodeReport":
@@ -49,6 +51,7 @@ class NodeReport:
             client_version=_text(body, "client_version", _LONGEST_VERSION),
             counts=_counts(body.get("counts", {})),
             error=_text(body, "error", _LONGEST_ERROR),
+            in_touch=_truth(body.get("in_touch", True)),
         )
 
 
@@ -75,6 +78,7 @@ class NodeState:
     counts: Mapping[str, int]
     error: str | None
     error_at: datetime | None
+    in_touch: bool
 
     def has(self, number: int) -> bool:
         """Whether it has applied revision *number* of this log."""
@@ -102,6 +106,12 @@ def _text(body: Mapping[str, Any], key: str, longest: int) -> str | None:
         return None
     if not isinstance(value, str) or len(value) > longest or "\x00" in value:
         raise _invalid(key, "is not such a text", f"text of at most {longest} characters without NUL")
+    return value
+
+
+def _truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _invalid("in_touch", "is neither true nor false", "true or false")
     return value
 
 

@@ -2,7 +2,11 @@
 
 from dataclasses import dataclass
 
+import asyncpg
+import orjson
+
 from policyd.errors import DatabaseUnavailable
+from policyd.policy.drill import Drill
 from policyd.policy.position import Position
 from policyd.policy.validity import News
 from policyd.store.documents import EMPTY
@@ -19,6 +23,8 @@ class Reading:
     """The latest new revisions with their stamps: by these somebody else's position is recognised."""
     committed_at: float | None
     """When the newest revision began to be committed, in seconds since the epoch by the database's clock."""
+    drills: tuple[tuple[Drill, float], ...] = ()
+    """The drills that are on, each with the seconds that it has left."""
 
 
 async def read_changes(
@@ -54,7 +60,19 @@ async def read_changes(
         ),
         stamps=stamps,
         committed_at=head["at"],
+        drills=tuple(_drill(row) for row in rows if row["what"] == "drill"),
     )
+
+
+def _drill(row: asyncpg.Record) -> tuple[Drill, float]:
+    said = orjson.loads(row["name"])
+    drill = Drill(
+        number=row["revision"],
+        kinds=None if said["kinds"] is None else frozenset(said["kinds"]),
+        nodes=None if said["nodes"] is None else frozenset(said["nodes"]),
+        by=said["by"],
+    )
+    return drill, row["at"]
 
 
 async def holds_position(connection: Connection, position: Position) -> bool:

@@ -27,6 +27,7 @@ async def write_report(connection: Connection, report: NodeReport, token: str | 
             None if applied is None else applied.stamp,
             orjson.dumps(dict(report.counts)).decode(),
             report.error,
+            report.in_touch,
         )
         if kept is not None:
             return
@@ -76,6 +77,7 @@ def _state(row: asyncpg.Record) -> NodeState:
         counts=_counts(row["counts"]),
         error=row["last_error"],
         error_at=row["last_error_at"],
+        in_touch=row["in_touch"],
     )
 
 

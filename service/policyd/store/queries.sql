@@ -32,7 +32,8 @@ union all
 select tag, body::text, null, null from policy.dkim_key_document where tag = any($14::text[]);
 
 -- changes --
--- What happened after a position, up to the head: the head, new revisions' stamps, changed tags, floors. What the log
+-- What happened after a position, up to the head: the head, new revisions' stamps, changed tags, floors; and which drills
+-- are on, with the seconds that they have left. What the log
 -- no longer tells, or what would take too long to tell (a million rows imported), is told as floors of all kinds.
 with head as (
   select number, stamp, extract(epoch from at)::float8 as at
@@ -69,6 +70,10 @@ union all
   order by number desc limit $4)
 union all
 select 'floor', kind, max(revision), null, null from floors group by kind
+union all
+select 'drill', jsonb_build_object('kinds', d.kinds, 'nodes', d.nodes, 'by', coalesce(d.actor, d.login))::text, d.number,
+       null, extract(epoch from d.until - clock_timestamp())::float8
+  from policy.drill d where d.until > clock_timestamp()
 union all
 select 'tag', c.tag, c.revision,
        case split_part(c.tag, '/', 1)
@@ -144,8 +149,8 @@ with room as (
   returning node_id
 )
 insert into policy.node as n (node_id, node_group, token, kumomta_version, client_version,
-                              applied_number, applied_stamp, last_seen, counts, last_error, last_error_at)
-select $1, $2, $3, $4, $5, $6, $7, now(), $8::text::jsonb, $9::text, case when $9::text is not null then now() end
+                              applied_number, applied_stamp, last_seen, counts, last_error, last_error_at, in_touch)
+select $1, $2, $3, $4, $5, $6, $7, now(), $8::text::jsonb, $9::text, case when $9::text is not null then now() end, $10
  where exists (select from policy.node where node_id = $1)
     or (select count(*) from policy.node) - (select count(*) from room) < 1000
 on conflict (node_id) do update
@@ -153,7 +158,7 @@ on conflict (node_id) do update
       client_version = excluded.client_version, applied_number = excluded.applied_number,
       applied_stamp = excluded.applied_stamp, last_seen = excluded.last_seen, counts = excluded.counts,
       last_error = coalesce(excluded.last_error, n.last_error),
-      last_error_at = coalesce(excluded.last_error_at, n.last_error_at)
+      last_error_at = coalesce(excluded.last_error_at, n.last_error_at), in_touch = excluded.in_touch
   where n.token is not distinct from excluded.token
      or not exists (select from policy.api_token t where t.name = n.token)
 returning node_id;
@@ -165,7 +170,7 @@ select token from policy.node where node_id = $1;
 -- node_states --
 -- Every node held against the log, with ages by the database's clock.
 select node_id, node_group, token, kumomta_version, client_version, applied_number, applied_stamp, first_seen, last_seen,
-       live, is_ours, behind, counts::text, last_error, last_error_at,
+       live, is_ours, behind, counts::text, last_error, last_error_at, in_touch,
        extract(epoch from clock_timestamp() - last_seen)::float8 as silent_for,
        extract(epoch from clock_timestamp() - waits_since)::float8 as waits_for
   from policy.node_state order by node_id;
@@ -177,6 +182,16 @@ delete from policy.node where last_seen < now() - make_interval(secs => $1) retu
 -- forget_node --
 -- Forgets one node, whatever it is; if it lives, it will be back with its next report.
 delete from policy.node where node_id = $1 returning node_id;
+
+-- begin_drill --
+-- Lets these kinds of lookups fail for these nodes, for so many seconds from now.
+insert into policy.drill (kinds, nodes, until)
+values ($1::text[], $2::text[], clock_timestamp() + make_interval(secs => $3))
+returning number, until;
+
+-- end_drill --
+-- Ends a drill, or with null all of them, at once and everywhere.
+delete from policy.drill where $1::bigint is null or number = $1 returning number;
 
 -- revision --
 -- The stamp of a revision, or of the newest one.

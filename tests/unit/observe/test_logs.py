@@ -163,6 +163,7 @@ def test_everything_that_is_worth_a_line_has_one() -> None:
         "BackendAnswered",
         "NodeReported",
         "NodesRead",
+        "DrillKeptTo",
     }  # counted, because there are many
 
 

@@ -35,6 +35,8 @@ NAMES = {
     "policyd_tokens_refused_total": set(),
     "policyd_requests_failed_total": set(),
     "policyd_auth_attempts_total": {"outcome"},
+    "policyd_drills": set(),
+    "policyd_drilled_requests_total": {"kind"},
 }
 
 
@@ -65,6 +67,7 @@ def test_every_name_is_exported_with_its_labels_from_the_first_scrape_that_can_h
     metrics, _ = make_metrics()
     metrics(events.BackendAnswered(backend="postgresql", operation="documents", seconds=0.01))
     metrics(events.NodeReported(node="mx-1", applied=Position(5, "00000000")))
+    metrics(events.DrillKeptTo(kind="dkim"))
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(metrics.render().decode()):
         for each in family.samples:
@@ -171,6 +174,7 @@ def state(node: str, applied: int | None, **said: Any) -> NodeState:
         "behind": 0,
         "waits_for": None,
         "live": True,
+        "in_touch": True,
         "silent_for": 0.0,
         "counts": {},
     }
