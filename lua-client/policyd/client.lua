@@ -4,10 +4,11 @@ The only user of kumo.http.
     local got, problem = client.answer('/tenant/acme', '105-3f9a12bc')
 
 `got` is an answer with its label; `problem` says of every endpoint in one line
-what was wrong with it; a third result says that the service is well and this
-request is not. Endpoints are asked in order, those that just
-failed last, two seconds for all of them together. What comes without
-Policy-Position comes from something else than policyd: never an answer.
+what was wrong with it; a third result says that policyd was there at all of
+them and could not answer this: no reason not to ask for something else.
+Endpoints are asked in order, those that just failed last, two seconds for all
+of them together. What comes without Policy-Position comes from something else
+than policyd: never an answer.
 ]]
 local kumo = require 'kumo'
 local envelope = require 'policyd.envelope'
@@ -59,6 +60,7 @@ local function send(url, asked, seconds)
   if secret then
     request = request:bearer_auth(secret)
   end
+  request = request:header('Policy-Node', require('policyd.node_name').name())
   if asked.position then
     request = request:header('Policy-Position', asked.position)
   end
@@ -80,6 +82,7 @@ local function send(url, asked, seconds)
 end
 
 local PROBLEM = '"urn:policyd:problem:'
+local DRILL = PROBLEM .. 'drill"'
 local SAYS = {
   [400] = 'refuses the request',
   [401] = 'does not accept the token',
@@ -88,6 +91,16 @@ local SAYS = {
   [429] = 'is asked too often',
   [503] = 'cannot answer at the moment',
 }
+
+-- Whether a problem is there because of a drill, of which the node then tells.
+local function is_drill(problem)
+  local is_one = problem:find(DRILL, 1, true) ~= nil
+  if is_one then
+    handles.drill:observe(os.time())
+    handles['count.drilled']:increment(1)
+  end
+  return is_one
+end
 
 -- One endpoint: its response, or nil and what is wrong with it.
 local function ask(endpoint, path, asked, seconds)
@@ -101,9 +114,15 @@ local function ask(endpoint, path, asked, seconds)
     token = nil
   end
   if not asked.expects[status] then
+    local is_ours = response.body:find(PROBLEM, 1, true) ~= nil
+    local says = SAYS[status] or 'failed'
+    if status == 503 and is_drill(response.body) then
+      says = 'fails on purpose, for a drill'
+    end
     return nil,
-      string.format('status %d: it %s', status, SAYS[status] or 'failed'),
-      status == 400 and response.body:find(PROBLEM, 1, true) ~= nil
+      string.format('status %d: it %s', status, says),
+      is_ours and (status == 400 or status == 503),
+      is_ours and status == 400
   end
   local number = known.position(response.position)
   if not number then
@@ -124,10 +143,11 @@ local function first(path, asked, read)
   local now = os.time()
   local endpoints = in_order(now)
   local seconds = asked.seconds or DEADLINE / #endpoints
-  local problems, refused, second_best = {}, false, nil
+  local problems, is_there, second_best = {}, true, nil
   for _, each in ipairs(endpoints) do
     local i, endpoint = table.unpack(each)
-    local response, problem, is_refusal = ask(endpoint, path, asked, seconds)
+    local response, problem, is_said, is_refusal =
+      ask(endpoint, path, asked, seconds)
     local got
     if response then
       got, problem = read(response)
@@ -137,14 +157,14 @@ local function first(path, asked, read)
     elseif got then
       second_best = second_best or got
     else
-      refused = refused or is_refusal
+      is_there = is_there and is_said
       if not is_refusal then
         handles['failed.' .. i]:observe(now)
       end
       table.insert(problems, endpoint .. ' ' .. problem)
     end
   end
-  return second_best, table.concat(problems, '; '), refused
+  return second_best, table.concat(problems, '; '), is_there
 end
 
 local FOUND = { [200] = true, [404] = true }
@@ -192,7 +212,11 @@ function mod.batch(paths, position, seconds)
     local answers = {}
     for i, text in ipairs(elements) do
       local got = envelope.read(text)
-      answers[paths[i]] = got and envelope.labelled(got, response)
+      if got then
+        answers[paths[i]] = envelope.labelled(got, response)
+      else
+        is_drill(text)
+      end
     end
     return answers
   end)

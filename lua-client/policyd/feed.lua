@@ -216,6 +216,9 @@ function Feed:in_touch(now)
   end
   self:keep_published()
   self.plan:pay(now, is_recovered)
+  if is_recovered then
+    self.node:recovered()
+  end
   self.node:report(self.known, now)
 end
 
@@ -223,6 +226,10 @@ function Feed:out_of_touch(problem)
   self.is_out_of_touch = true
   handles.touch:observe(0)
   report.trouble('feed', 'out of touch: ' .. construct.reason(problem))
+  local now = os.time()
+  if node.in_drill(now) then
+    self.node:report(self.known or {}, now, true)
+  end
   kumo.sleep(self.retry * (0.5 + math.random()))
   self.retry = math.min(self.retry * 2, LAST_RETRY)
 end

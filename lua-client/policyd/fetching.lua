@@ -101,9 +101,9 @@ local function fetched(question, changes, path, era, now)
   end
   local position = changes and changes.position
   local client = require 'policyd.client'
-  local got, problem, refused = client.answer(path, position)
+  local got, problem, is_there = client.answer(path, position)
   if not got then
-    if not refused then
+    if not is_there then
       handles.breaker:observe(now + BREAKER_FOR)
     end
     report.trouble('service', 'a lookup got no answer: ' .. problem)

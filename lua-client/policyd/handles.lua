@@ -12,6 +12,7 @@ side until a restart after an upgrade; so every name carries the format number.
   era          raised at every reset: what was held before is only good as stale
   touch        when the feed last heard of the service; 0: it is out of touch
   breaker      until when the service is not asked by handlers
+  drill        when the service last failed because of a drill
   owed         config epoch bumps owed, counted up
   refreshes    how often a queue asked for its configuration, counted up
   store        0 not prepared by this process, 1 open, 2 off until a restart
