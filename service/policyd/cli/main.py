@@ -38,6 +38,7 @@ COMMANDS: Mapping[str, str] = {
     "token": "tokens.token",
     "credential": "credentials.credential",
     "migrate": "database.migrate_command",
+    "doctor": "doctor.doctor",
     "config": "settings.config",
     "version": "settings.version",
 }

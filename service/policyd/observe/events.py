@@ -48,9 +48,13 @@ class BackendAnswered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VaultTokenGranted:
-    """Vault granted a token, or renewed it; *expires_at* is in seconds since 1970, None for one that never ends."""
+    """
+    Vault granted a token, or renewed it. *expires_at* is in seconds since 1970, None for one that never ends;
+    *renewable* says whether it can be made to last longer.
+    """
 
     expires_at: float | None
+    renewable: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

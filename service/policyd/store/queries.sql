@@ -319,3 +319,62 @@ select (select domain from policy.listener_domain
       from policy.dkim_domain d, policy.dkim_settings s
      where d.domain !~ '\*' and d.key_name is null
      order by d.domain = 'example.com' desc, d.domain limit 1) dkim on true;
+
+-- server_health --
+-- What PostgreSQL says of itself, and of the role that asks.
+select current_setting('server_version') as version,
+       current_setting('server_version_num')::integer as version_number,
+       pg_catalog.pg_is_in_recovery() as in_recovery,
+       current_setting('session_replication_role') as replication_role,
+       current_setting('max_connections')::integer as max_connections,
+       (select count(*) from pg_catalog.pg_stat_activity where backend_type = 'client backend') as connections,
+       extract(epoch from pg_catalog.clock_timestamp())::float8 as clock,
+       session_user as role,
+       (select rolsuper from pg_catalog.pg_roles where rolname = session_user) as is_superuser,
+       array(select r from unnest(array['policyd_owner', 'policyd_editor', 'policyd_service', 'policyd_reader']) as r
+              where not exists (select from pg_catalog.pg_roles where rolname = r)) as missing_roles;
+
+-- schema_health --
+-- Triggers that are switched off; tables of policy without the triggers that log and guard them; documents that the
+-- role that asks may not read.
+select array(
+         select c.relname || '.' || t.tgname
+           from pg_catalog.pg_trigger t
+           join pg_catalog.pg_class c on c.oid = t.tgrelid
+           join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+          where n.nspname = 'policy' and not t.tgisinternal and t.tgenabled not in ('O', 'A')
+          order by 1) as silent_triggers,
+       array(
+         select c.relname || '.' || wanted
+           from pg_catalog.pg_class c
+           join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+           join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attname = 'tag' and a.attgenerated = 's'
+           cross join unnest(array['t000_claim', 't300_guard_update', 't300_guard_delete',
+                                   't500_log_insert', 't500_log_update', 't500_log_delete']) as wanted
+          where n.nspname = 'policy' and c.relkind = 'r' and c.relname <> 'dkim_key_seen'
+            and not exists (select from pg_catalog.pg_trigger t where t.tgrelid = c.oid and t.tgname = wanted)
+          order by 1) as missing_triggers,
+       array(
+         select c.relname::text
+           from pg_catalog.pg_class c
+           join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+          where n.nspname = 'policy' and c.relname like '%\_document'
+            and not pg_catalog.has_table_privilege(c.oid, 'select')
+          order by 1) as unreadable;
+
+-- wanted_dkim_keys --
+-- Private keys that rows sign with, each once, with one of the domains that need it. What a wildcard needs depends on
+-- who is asked for, unless it names its key.
+select root, name, min(algorithm) as algorithm, min(domain) as domain
+  from (select coalesce(d.key_root, s.key_root) as root, d.algorithm, d.domain,
+               coalesce(d.key_name, case when d.domain !~ '\*' then d.domain || '/' || coalesce(d.selector, s.selector) end)
+               as name
+          from policy.dkim_domain d cross join policy.dkim_settings s
+        union all
+        select coalesce(g.key_root, s.key_root), g.algorithm, g.domain,
+               coalesce(g.key_name, g.domain || '/' || coalesce(g.selector, s.selector))
+          from policy.dkim_signature g cross join policy.dkim_settings s) wanted
+ where name is not null
+ group by root, name
+ order by root, name
+ limit $1;

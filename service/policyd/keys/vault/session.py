@@ -230,7 +230,7 @@ class Session:
 
     def _tell_expiry(self, grant: Grant) -> None:
         ends = None if math.isinf(grant.life) else time.time() + grant.ends - time.monotonic()
-        self._observe(VaultTokenGranted(expires_at=ends))
+        self._observe(VaultTokenGranted(expires_at=ends, renewable=grant.renewable or ends is None))
 
     def _tell(self) -> None:
         news, self._news = self._news, asyncio.Event()
