@@ -16,13 +16,10 @@ local handles = require 'policyd.handles'
 
 local mod = {
   POOL = 'policyd-hold',
-  CONSTRUCTOR = 'policyd.hold', -- an event that queue.lua registers
+  CONSTRUCTOR = 'policyd.hold', -- an event that pending.lua registers
 }
 
--- Names share these series; a mark says whose it is.
-local SERIES = 65536
 local LIFE = 120
-local UNTIL_BITS = 34
 local DELAY, JITTER = 20, 20
 
 -- kumod infers attempts from retry_interval when it reads its spool, and
@@ -52,18 +49,9 @@ function mod.connection()
   return connection
 end
 
-local function marked(name)
-  local hash = 0
-  for i = 1, #name do
-    hash = (hash * 31 + name:byte(i)) & 0xfffffff
-  end
-  return handles.series('hold.' .. hash % SERIES), hash
-end
-
 function mod.mark(name)
   local now = os.time()
-  local series, hash = marked(name)
-  series:observe((hash << UNTIL_BITS) | (now + LIFE))
+  require('policyd.marks').set('hold', name, now + LIFE)
   if handles.holding:sum() < now + LIFE then
     handles.holding:observe(now + LIFE)
   end
@@ -75,17 +63,9 @@ function mod.is_on()
   return left > 0 and left <= LIFE
 end
 
-local function until_when(name)
-  local series, hash = marked(name)
-  local value = series:sum()
-  if value >> UNTIL_BITS == hash then
-    return value & ((1 << UNTIL_BITS) - 1), series, hash
-  end
-  return 0, series, hash
-end
-
 function mod.is_marked(name)
-  return mod.is_on() and os.time() < until_when(name)
+  return mod.is_on()
+    and os.time() < require('policyd.marks').ends('hold', name)
 end
 
 -- After `grace` seconds: until then what was built from the hold may live on.
@@ -93,10 +73,10 @@ function mod.clear(name, grace)
   if not mod.is_on() then
     return
   end
-  local at, series, hash = until_when(name)
+  local marks = require 'policyd.marks'
   local ends = grace and os.time() + grace or 0
-  if at > ends then
-    series:observe((hash << UNTIL_BITS) | ends)
+  if marks.ends('hold', name) > ends then
+    marks.set('hold', name, ends)
   end
 end
 

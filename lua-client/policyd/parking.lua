@@ -31,26 +31,18 @@ end
 
 local function run(msg, steps)
   local names = remaining(msg)
-  for _, step in ipairs(steps) do
-    if names[step.name] then
-      if not step.run(msg) then
-        return false
-      end
-      names[step.name] = nil
-      local left = {}
-      for _, name in ipairs(names) do
-        if names[name] then
-          table.insert(left, name)
-        end
-      end
-      msg:set_meta('policyd_pending', table.concat(left, ','))
+  for i, name in ipairs(names) do
+    local step = steps[name]
+    if step and not step(msg) then
+      return false
     end
+    msg:set_meta('policyd_pending', table.concat(names, ',', i + 1))
   end
   return true
 end
 
--- Bounces are the step's own decision; any other error leaves it parked.
-local function is_rejection(problem)
+-- What kumo.reject raised: somebody's decision, and no fault.
+function mod.is_rejection(problem)
   return type(problem) == 'userdata'
     and tostring(problem):find '^[45]%d%d ' ~= nil
 end
@@ -61,7 +53,8 @@ function mod.requeued(msg, steps)
     msg:set_meta('queue', msg:get_meta 'policyd_queue')
     msg:set_meta('policyd_queue', nil)
     msg:set_meta('policyd_pending', nil)
-  elseif not ok and is_rejection(done) then
+  elseif not ok and mod.is_rejection(done) then
+    -- Bounces are the step's own decision; any other error leaves it parked.
     error(done, 0)
   elseif not ok then
     require('policyd.report').trouble(

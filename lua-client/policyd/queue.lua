@@ -12,7 +12,7 @@ Instead of policy-extras.queue and its files: `setup`, `setup_with_options
 { skip_queue_config_hook = true }`, `helper:apply`, `helper:resolve_config`,
 `mod:resolve_provider` and `mod.is_queue_config_option` are as there. Registers
 get_queue_config (queue_config.lua), throttle_insert_ready_queue
-(insertion.lua) and requeue_message (pending.lua).
+(insertion.lua) and what pending.lua does.
 
 Mail whose queue nobody can describe is held (policyd.hold), and never sent by
 a default. At reception it is put off with 451; what was injected over HTTP is
@@ -64,19 +64,17 @@ local function set_up(options)
       return require('policyd.validation').queues()
     end,
   }
+  -- First, because get_queue_config below answers for every queue.
+  pending.step('queue', function(msg)
+    return require('policyd.queue_apply').finish(msg)
+  end)
   if not options.skip_queue_config_hook then
     kumo.on('get_queue_config', function(...)
       return require('policyd.queue_config').get_queue_config(...)
     end)
-    kumo.on('policyd.hold', function()
-      return require('policyd.hold').connection()
-    end)
   end
   kumo.on('throttle_insert_ready_queue', function(msg)
     require('policyd.insertion').throttle(msg)
-  end)
-  pending.step('queue', function(msg)
-    return require('policyd.queue_apply').finish(msg)
   end)
   kumo.on('validate_config', function()
     require('policyd.validation').check_queues()

@@ -7,7 +7,6 @@ local handles = require 'policyd.handles'
 local hold = require 'policyd.hold'
 local insertion = require 'policyd.insertion'
 local lookup = require 'policyd.lookup'
-local pending = require 'policyd.pending'
 
 local mod = {}
 
@@ -74,13 +73,11 @@ end
 function mod.get_queue_config(domain, ...)
   handles.refreshes:increment(1)
   local mark = insertion.mark(domain, ...)
-  if domain ~= pending.DOMAIN then
-    local ok, made = pcall(real_config, mark, domain, ...)
-    if ok and made then
-      return made
-    elseif not ok then
-      require('policyd.report').trouble('queue', construct.reason(made))
-    end
+  local ok, made = pcall(real_config, mark, domain, ...)
+  if ok and made then
+    return made
+  elseif not ok then
+    require('policyd.report').trouble('queue', construct.reason(made))
   end
   hold.mark(mark)
   return kumo.make_queue_config(hold.queue_params())

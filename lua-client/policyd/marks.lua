@@ -1,0 +1,38 @@
+--[[
+Marks: that something holds for a name until a time, known to all contexts.
+
+    marks.set('hold', 'queue:a.example', os.time() + 120)
+    marks.ends('hold', 'queue:a.example')  --> when; 0 for what is not marked
+
+Names share a bounded number of counter series; a mark says whose it is. So one
+may be overwritten by another: a mark is a hint, whose absence must do no harm.
+]]
+local handles = require 'policyd.handles'
+
+local mod = {}
+local SLOTS = 65536
+local UNTIL_BITS = 34
+
+local function slot_of(group, name)
+  local hash = 0
+  for i = 1, #name do
+    hash = (hash * 31 + name:byte(i)) & 0xfffffff
+  end
+  return handles.series(group .. '.' .. hash % SLOTS), hash
+end
+
+function mod.set(group, name, ends)
+  local series, hash = slot_of(group, name)
+  series:observe((hash << UNTIL_BITS) | ends)
+end
+
+function mod.ends(group, name)
+  local series, hash = slot_of(group, name)
+  local value = series:sum()
+  if value >> UNTIL_BITS == hash then
+    return value & ((1 << UNTIL_BITS) - 1)
+  end
+  return 0
+end
+
+return mod
