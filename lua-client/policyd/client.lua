@@ -81,8 +81,8 @@ local function send(url, asked, seconds)
   }
 end
 
-local PROBLEM = '"urn:policyd:problem:'
-local DRILL = PROBLEM .. 'drill"'
+local PROBLEM = '"urn:policyd:problem:([%w-]+)"'
+local DRILL = '"urn:policyd:problem:drill"'
 local SAYS = {
   [400] = 'refuses the request',
   [401] = 'does not accept the token',
@@ -91,15 +91,35 @@ local SAYS = {
   [429] = 'is asked too often',
   [503] = 'cannot answer at the moment',
 }
+local SAYS_OF_PROBLEM = {
+  drill = 'fails on purpose, for a drill',
+  plaintext = 'answers this over TLS, or to its own machine, only: '
+    .. 'https:// is needed in endpoints',
+  ['key-unusable'] = 'has a private key there that cannot be used',
+  ['key-gone'] = 'has another private key there now',
+}
 
--- Whether a problem is there because of a drill, of which the node then tells.
-local function is_drill(problem)
-  local is_one = problem:find(DRILL, 1, true) ~= nil
-  if is_one then
+-- What fails because of a drill is something that the node tells of.
+local function note_drill(problem)
+  if problem:find(DRILL, 1, true) then
     handles.drill:observe(os.time())
     handles['count.drilled']:increment(1)
   end
-  return is_one
+end
+
+-- What is wrong, and the name of the service's own problem if it is one.
+local function problem_with(response)
+  local status, body = response.status, response.body
+  local name = body:match(PROBLEM)
+  note_drill(body)
+  local says = SAYS_OF_PROBLEM[name] or SAYS[status] or 'failed'
+  -- The scope, the domain or the network that a token lacks.
+  local needed = name == 'forbidden'
+    and body:match '"detail":"[^"]-: ([%w .*_-]+) is needed"'
+  if needed then
+    says = string.format('%s: %s is needed', says, needed)
+  end
+  return string.format('status %d: it %s', status, says), name
 end
 
 -- One endpoint: its response, or nil and what is wrong with it.
@@ -114,15 +134,12 @@ local function ask(endpoint, path, asked, seconds)
     token = nil
   end
   if not asked.expects[status] then
-    local is_ours = response.body:find(PROBLEM, 1, true) ~= nil
-    local says = SAYS[status] or 'failed'
-    if status == 503 and is_drill(response.body) then
-      says = 'fails on purpose, for a drill'
-    end
+    local says, problem = problem_with(response)
+    local is_apart = asked.is_apart and status ~= 401
     return nil,
-      string.format('status %d: it %s', status, says),
-      is_ours and (status == 400 or status == 503),
-      is_ours and status == 400
+      says,
+      problem ~= nil and (status == 400 or status == 503 or is_apart),
+      problem ~= nil and (status == 400 or is_apart)
   end
   local number = known.position(response.position)
   if not number then
@@ -173,8 +190,8 @@ local DONE = { [204] = true }
 local FILE = { [200] = true, [304] = true }
 local NO_JSON = 'answers something that is no answer'
 
-function mod.answer(path, position)
-  local asked = { position = position, expects = FOUND }
+function mod.answer(path, position, is_apart)
+  local asked = { position = position, expects = FOUND, is_apart = is_apart }
   return first(path, asked, function(response)
     local got = envelope.read(response.body)
     if not got or (got.status == 'found') ~= (response.status == 200) then
@@ -215,7 +232,7 @@ function mod.batch(paths, position, seconds)
       if got then
         answers[paths[i]] = envelope.labelled(got, response)
       else
-        is_drill(text)
+        note_drill(text)
       end
     end
     return answers

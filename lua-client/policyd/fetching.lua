@@ -80,10 +80,35 @@ function mod.is_accepted(kind, path, got)
   return ok
 end
 
+-- What is secret is kept in the store under the store key, or not at all.
+local function keep_row(question, path, got, era, now)
+  local record = mod.record(question.kind, path, got, era, now)
+  if question.is_secret and got.answer then
+    record.answer = require('policyd.seal').close(path, got.answer)
+    if not record.answer then
+      return
+    end
+  end
+  hand_over(record)
+end
+
+-- From the node store; what is secret and was not put there by this node is
+-- not there.
+local function stored(question, path, now)
+  local held = store.read(path, now)
+  if held and question.is_secret and held.answer then
+    held.answer = require('policyd.seal').open(path, held.answer)
+    if not held.answer then
+      return nil
+    end
+  end
+  return held
+end
+
 local PARTS = { egress_pool = 'egress_source' }
 
 local function keep(question, path, got, era, now)
-  hand_over(mod.record(question.kind, path, got, era, now))
+  keep_row(question, path, got, era, now)
   local kind = PARTS[question.kind]
   for part_path, part in pairs(got.with) do
     if kind and mod.is_accepted(kind, part_path, part) then
@@ -101,12 +126,20 @@ local function fetched(question, changes, path, era, now)
   end
   local position = changes and changes.position
   local client = require 'policyd.client'
-  local got, problem, is_there = client.answer(path, position)
+  local got, problem, is_there =
+    client.answer(path, position, question.is_apart)
   if not got then
     if not is_there then
       handles.breaker:observe(now + BREAKER_FOR)
     end
-    report.trouble('service', 'a lookup got no answer: ' .. problem)
+    report.trouble(
+      is_there and 'service.' .. question.kind or 'service',
+      string.format(
+        'a lookup of %s got no answer: %s',
+        question.kind,
+        problem
+      )
+    )
     return nil
   end
   if handles.era:sum() ~= era then
@@ -140,7 +173,7 @@ function mod.row(question, changes, path, era, floor)
     part.retry_at = part.stale and now + RETRY_AFTER or nil
     return part
   end
-  local held = store.read(path, now)
+  local held = stored(question, path, now)
   if
     held
     and held.valid

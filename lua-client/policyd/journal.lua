@@ -83,6 +83,15 @@ select count(*) as rows,
   end
 end
 
+-- What is secret and nobody has needed since then is nobody's to find.
+function mod.forget_secrets(db, since)
+  db:execute(
+    [[delete from entry where kind in ('dkim_key', 'smtp_login')
+         and used_at < :since]],
+    { since = since }
+  )
+end
+
 local KIND = "substr(key, 1, instr(key || '/', '/') - 1)"
 local CREATED = [[
 select count(*) from json_each(:tags) t

@@ -5,7 +5,9 @@ The kinds of lookups: what is asked, and by which path.
     question.path  --> '/queue/mail.example.com?tenant=acme&campaign=welcome'
 
 Equal questions have equal paths, here and at the service. A question that is
-`whole` has a domain that only the service can bring into the form of a row.
+`whole` has a domain that only the service can bring into the form of a row. One
+that is `is_apart` may get no answer for reasons of its own, from a service that
+is well; one that is `is_secret` is kept in the store under the store key only.
 A new kind is one more function here, its documents in reduction.lua, and its
 constructor in construct.lua.
 ]]
@@ -72,6 +74,28 @@ end
 
 function mod.webhooks()
   return { kind = 'webhook', path = '/webhooks' }
+end
+
+-- The signing plan of the domain of a From: header.
+function mod.dkim(domain)
+  domain = names.domain(domain)
+  return {
+    kind = 'dkim',
+    path = path('/dkim/', domain),
+    whole = names.is_foreign(domain),
+    is_apart = true,
+    domain = domain,
+  }
+end
+
+function mod.dkim_key(domain, selector, key_id)
+  local place = '/dkim/' .. names.quoted(domain) .. '/'
+  return {
+    kind = 'dkim_key',
+    path = path(place, selector, 'key_id', key_id),
+    is_apart = true,
+    is_secret = true,
+  }
 end
 
 return mod

@@ -154,6 +154,13 @@ function mod.row(question, now, era)
   return ask(caches(question.kind).rows, question, now, era)
 end
 
+-- What is asked by its path alone, its answer left as text: a key.
+function mod.raw(question)
+  local now = os.time()
+  local ok, env = pcall(mod.row, question, now, handles.era:sum())
+  return ok and env or unknown(env)
+end
+
 local function answered(question)
   local now, era = os.time(), handles.era:sum()
   local env, stale = ask(caches(question.kind).asked, question, now, era)

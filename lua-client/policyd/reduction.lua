@@ -167,4 +167,34 @@ function queue.reduce(question, present, has_campaign)
   return kinds.queue(hit or 'default', tenant, campaign or nil), looked
 end
 
+local dkim = { about = { 'dkim_domain', 'dkim_signature' } }
+mod.dkim = dkim
+
+function dkim.candidates(question)
+  local candidates = { tags.any 'dkim_signature' }
+  for _, name in ipairs(tags.chain(question.domain)) do
+    table.insert(candidates, tag('dkim_domain', name))
+  end
+  return candidates
+end
+
+-- A block signs as the asked domain, so the plan is the domain's own, be the
+-- block a wildcard's. Without one there are the additional signatures at most,
+-- and they are the same for everybody.
+function dkim.reduce(question, present)
+  -- Which signatures are additional ones stands in the settings.
+  local looked = { 'dkim_settings' }
+  for _, name in ipairs(tags.chain(question.domain)) do
+    local candidate = tag('dkim_domain', name)
+    table.insert(looked, candidate)
+    if present[candidate] then
+      return question, looked
+    end
+  end
+  if present[tags.any 'dkim_signature'] then
+    return kinds.dkim(names.NOBODY), looked
+  end
+  return nil, looked
+end
+
 return mod

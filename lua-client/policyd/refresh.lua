@@ -19,19 +19,22 @@ local PAUSE = 0.05
 -- As long as a message may stay in a queue that has been built once.
 local USED_WITHIN = 7 * 86400
 
+-- Keys and logins are answered one by one: a key never changes under its
+-- key_id, and a login is asked for with its password.
+local APART = "e.kind not in ('dkim_key', 'smtp_login')"
 local BY_TAG = [[
 select distinct e.path, e.kind, e.status, e.answer
   from json_each(:tags) c
   join tagged t on t.tag = c.key
   join entry e on e.path = t.path
- where e.used_at > :since order by e.used_at desc]]
+ where e.used_at > :since and ]] .. APART .. ' order by e.used_at desc'
 local BY_KIND = [[
 select distinct e.path, e.kind, e.status, e.answer
   from json_each(:floors) f
   join tagged t on t.tag = f.key
     or (t.tag > f.key || '/' and t.tag < f.key || '0')
   join entry e on e.path = t.path
- where e.used_at > :since order by e.used_at desc]]
+ where e.used_at > :since and ]] .. APART .. ' order by e.used_at desc'
 
 local function held(db, news, now)
   local since = now - USED_WITHIN
@@ -54,6 +57,15 @@ local function held(db, news, now)
   return entries
 end
 
+-- A new key is there before the first message that needs it, and before the
+-- next outage.
+local function prepare(entry, got)
+  if entry.kind == 'dkim' and got.answer and got.answer ~= entry.answer then
+    local plan = kumo.json_parse(got.answer)
+    pcall(require('policyd.private_keys').prepare, plan)
+  end
+end
+
 -- Fetches and keeps; says whether something that kumod has built differs.
 local function renew(db, entries, from, position, now)
   local paths = {}
@@ -72,6 +84,7 @@ local function renew(db, entries, from, position, now)
     if got and fetching.is_accepted(entry.kind, entry.path, got) then
       local record = fetching.record(entry.kind, entry.path, got, era, now)
       table.insert(records, kumo.json_encode(record))
+      prepare(entry, got)
       moved = moved
         or (
           tags.BUILT[entry.kind]

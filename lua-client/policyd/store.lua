@@ -136,14 +136,18 @@ function mod.read(path, now)
 end
 
 local NAMES = [[
-select (select json_group_array(n.tag)
-          from json_each(:tags) t join name n on n.tag = t.value) as present,
+select (select json_group_array(t.value) from json_each(:tags) t
+         where case when t.value like '%/'
+               then exists (select 1 from name where tag > t.value
+                               and tag < substr(t.value, 1, length(t.value) - 1) || '0')
+               else exists (select 1 from name where tag = t.value) end
+       ) as present,
        (select count(*) from indexed
          where kind in (select value from json_each(:kinds))) as kinds,
        number
   from position]]
 
--- Which of these documents exist; nil while the index of one of the kinds is
+-- Which of these documents exist, or any of a kind (tags.any); nil while the index of one of the kinds is
 -- not complete.
 function mod.names(tags, kinds)
   local found = rows(NAMES, {

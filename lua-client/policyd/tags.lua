@@ -18,6 +18,8 @@ mod.NAMED = {
   'queue_settings',
   'queue',
   'webhook',
+  'dkim_domain',
+  'dkim_signature',
 }
 -- Those that what kumod has built hangs on: it looks again when the config
 -- epoch is bumped.
@@ -71,6 +73,12 @@ function mod.tag(kind, ...)
     tag = tag .. '/' .. escaped(part)
   end
   return tag
+end
+
+-- What stands for every tag of a kind that is a prefix of others: whether there
+-- is any is asked by it.
+function mod.any(kind)
+  return kind .. '/'
 end
 
 -- The unescaped parts of a tag, without its kind.

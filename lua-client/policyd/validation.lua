@@ -61,7 +61,7 @@ end
 
 -- Calls `each(answer, parts)` for every document of a kind, with the unescaped
 -- parts of its tag.
-local function documents(kind, path_of, each)
+function mod.documents(kind, path_of, each)
   local tags = listed(kind)
   for from = 1, #tags, BATCH do
     local paths, parts_at = {}, {}
@@ -116,7 +116,7 @@ end
 
 function mod.listener_domains()
   local data = {}
-  documents('listener_domain', listener_path, function(answer, parts)
+  mod.documents('listener_domain', listener_path, function(answer, parts)
     data[parts[1]] = data[parts[1]] or {}
     data[parts[1]][parts[2]] = answer
   end)
@@ -125,10 +125,14 @@ end
 
 function mod.sources()
   local data = { sources = {}, pools = {} }
-  documents('egress_source', egress_path '/egress-source/', function(answer)
-    data.sources[answer.name] = answer
-  end)
-  documents('egress_pool', egress_path '/egress-pool/', function(answer)
+  mod.documents(
+    'egress_source',
+    egress_path '/egress-source/',
+    function(answer)
+      data.sources[answer.name] = answer
+    end
+  )
+  mod.documents('egress_pool', egress_path '/egress-pool/', function(answer)
     data.pools[answer.name] = answer
   end)
   return data
@@ -136,12 +140,12 @@ end
 
 function mod.queues()
   local data = { tenants = {}, queues = {} }
-  documents('tenant', function(parts)
+  mod.documents('tenant', function(parts)
     return names.path('/tenant/', parts[1])
   end, function(answer, parts)
     data.tenants[parts[1]] = answer
   end)
-  documents('queue', queue_path, function(answer, parts)
+  mod.documents('queue', queue_path, function(answer, parts)
     local at = data.queues[parts[1]] or { tenants = {} }
     if not parts[2] then
       for name, value in pairs(answer.options) do
@@ -169,7 +173,7 @@ function mod.checking(what, check)
 end
 
 local function check_each(kind, path_of)
-  documents(kind, path_of, function(answer, parts)
+  mod.documents(kind, path_of, function(answer, parts)
     local ok, problem = construct.make(kind, answer)
     if not ok then
       mod.fail(
@@ -179,7 +183,7 @@ local function check_each(kind, path_of)
   end)
 end
 
-local function refuse_both(module)
+function mod.refuse_both(module)
   local stock = package.loaded['policy-extras.' .. module]
   local ours = require('policyd.' .. module)
   if stock and stock ~= ours and stock.CONFIGURED then
@@ -194,14 +198,14 @@ local function refuse_both(module)
 end
 
 function mod.check_listener_domains()
-  refuse_both 'listener_domains'
+  mod.refuse_both 'listener_domains'
   mod.checking('listener domains', function()
     check_each('listener_domain', listener_path)
   end)
 end
 
 function mod.check_sources()
-  refuse_both 'sources'
+  mod.refuse_both 'sources'
   mod.checking('sources', function()
     check_each('egress_source', egress_path '/egress-source/')
     check_each('egress_pool', egress_path '/egress-pool/')
@@ -223,7 +227,7 @@ local function check_order()
 end
 
 function mod.check_queues()
-  refuse_both 'queue'
+  mod.refuse_both 'queue'
   if
     not require('policyd.queue').CONFIGURED.options.skip_queue_config_hook
   then

@@ -15,6 +15,8 @@ local BATCH = 500
 local BOUND_EVERY = 100
 local MOST_ROWS = 500000
 local MOST_BYTES = 512 * 1024 * 1024
+-- Longer than kumod keeps what it has got of us.
+local SECRETS_LAST = 30 * 86400
 
 local function failed(problem)
   if not store.is_passing(problem) then
@@ -45,6 +47,7 @@ function mod.run()
       batches = batches + 1
       if batches % BOUND_EVERY == 1 then
         journal.bound(db, MOST_ROWS, MOST_BYTES)
+        journal.forget_secrets(db, os.time() - SECRETS_LAST)
       end
     end)
     if not ok then

@@ -8,6 +8,7 @@ import pytest
 
 from policyd.store.pool import Connection
 from tests.integration.conftest import TOKEN, Service, make_config, make_token, serving
+from tests.integration.signing import KeyFiles
 from tests.lua.faults import Endpoint, endpoint_before
 from tests.lua.kumo_sim.node import Node
 from tests.lua.sites import Site
@@ -38,10 +39,17 @@ async def kumod() -> AsyncIterator[Callable[..., Awaitable[Node]]]:
 
 
 @pytest.fixture
-async def service(dsn: str, db: Connection) -> AsyncIterator[Service]:
+def keys(tmp_path: Path) -> KeyFiles:
+    """Where the service has its private keys."""
+    (tmp_path / "keys").mkdir()
+    return KeyFiles(tmp_path / "keys")
+
+
+@pytest.fixture
+async def service(dsn: str, db: Connection, keys: KeyFiles) -> AsyncIterator[Service]:
     """A service that is current, on a database with nothing but a token that may do what a node needs."""
     await make_token(db, scopes=SCOPES)
-    async with serving(make_config(dsn)) as running_service:
+    async with serving(make_config(dsn, keys=keys.directory)) as running_service:
         await running_service.observations.wait_for(lambda seen: type(seen).__name__ == "CurrencyRegained")
         yield running_service
 

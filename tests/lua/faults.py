@@ -11,13 +11,24 @@ from tests.lua.kumo_sim import http
 from tests.lua.kumo_sim.clock import Clock
 
 Mode: TypeAlias = Literal[
-    "through", "refused", "silent", "slow", "error", "html", "truncated", "unauthorized", "nonsense", "cut"
+    "through",
+    "refused",
+    "silent",
+    "slow",
+    "error",
+    "html",
+    "truncated",
+    "unauthorized",
+    "nonsense",
+    "cut",
+    "plaintext",
 ]
 _HTML = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
 _PROBLEM = b'{"type":"urn:policyd:problem:%s","title":"%s","status":%d}'
 _CANNED = {
     "error": (500, "application/problem+json", _PROBLEM % (b"internal", b"Internal error", 500)),
     "html": (200, "text/html", _HTML),
+    "plaintext": (403, "application/problem+json", _PROBLEM % (b"plaintext", b"Not over plain HTTP", 403)),
     "truncated": (200, "application/json", b'{"answer":{"relay_'),
     "unauthorized": (401, "application/problem+json", _PROBLEM % (b"unauthorized", b"Unauthorized", 401)),
     "nonsense": (200, "application/json", b'{"answer":[1,2],"tags":7,"revision":null}'),
@@ -30,7 +41,7 @@ class Endpoint:
 
     through: to the service. refused: nobody listens. silent: accepts and never answers. slow: the first byte after *slow_for* seconds
     of the node's clock. error: 500. html: 200 from a proxy with HTML. truncated: a body that ends too early. unauthorized: 401.
-    nonsense: valid JSON that means nothing. cut: the connection ends without an answer.
+    plaintext: 403, as for what is only answered over TLS. nonsense: valid JSON that means nothing. cut: the connection ends without an answer.
     """
 
     def __init__(self, target: str) -> None:

@@ -7,10 +7,20 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import pytest
 
 from tests.integration.test_golden import insert
+from tests.lua.kumo_sim.errors import HandlerFailed
 from tests.lua.sites import ASK, ask
 
 GOLDEN = Path(__file__).parents[1] / "contract" / "golden"
-KINDS = {"listener-domain", "egress-source", "egress-pool", "queue", "tenant", "queue-settings", "webhooks"}
+KINDS = {
+    "listener-domain",
+    "egress-source",
+    "egress-pool",
+    "queue",
+    "tenant",
+    "queue-settings",
+    "webhooks",
+    "dkim",
+}
 
 
 def exchanges(name):
@@ -18,7 +28,7 @@ def exchanges(name):
     for exchange in json.loads((GOLDEN / f"{name}.json").read_text())["exchanges"]:
         parts = urlsplit(exchange["request"]["path"])
         segment, *key = parts.path.removeprefix("/").split("/")
-        if segment not in KINDS or "body" not in exchange["response"]:
+        if segment not in KINDS or len(key) > 1 or "body" not in exchange["response"]:
             continue
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         asked = ("tenant", "campaign") if segment == "queue" else tuple(query)
@@ -27,7 +37,7 @@ def exchanges(name):
         yield segment.replace("-", "_"), arguments, exchange["response"].get("body", {}).get("answer")
 
 
-@pytest.mark.parametrize("name", ["listener_domain", "egress", "queue", "queue_stock", "webhooks"])
+@pytest.mark.parametrize("name", ["listener_domain", "egress", "queue", "queue_stock", "webhooks", "dkim"])
 async def test_a_handler_gets_what_the_service_answers(site, name):
     await insert(site.db, json.loads((GOLDEN / f"{name}.json").read_text())["rows"])
     node = await site.node(ASK)
@@ -52,6 +62,26 @@ async def test_shaping_is_the_file_that_the_service_answers(site):
     await node.until(file.exists)
     (answered,) = [each for each in golden["exchanges"] if each["request"]["path"] == "/shaping.json"]
     assert json.loads(file.read_text()) == answered["response"]["body"]
+
+
+async def test_a_signer_gets_the_very_key_or_none(site, keys):
+    golden = json.loads((GOLDEN / "dkim.json").read_text())
+    for name, pem in golden["keys"].items():
+        keys.write(name, pem.encode())
+    await insert(site.db, golden["rows"])
+    node = await site.node("require('policyd.dkim_sign'):setup()")
+    wanted = [each for each in golden["exchanges"] if "?key_id=" in each["request"]["path"]]
+    assert {each["response"]["status"] for each in wanted} == {200, 503}
+    for each in wanted:
+        path, _, key_id = each["request"]["path"].removeprefix("/dkim/").partition("?key_id=")
+        if each["response"]["status"] == 200:
+            answer = each["response"]["body"]["answer"]
+            assert await node.call("policyd.dkim_key", *path.split("/"), key_id) == (answer["key"],)
+        else:
+            with pytest.raises(
+                HandlerFailed, match=r"the private key of seen\.example, selector gold, is not known"
+            ):
+                await node.call("policyd.dkim_key", *path.split("/"), key_id)
 
 
 def without_emptiness(value):

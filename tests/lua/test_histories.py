@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.integration.conftest import head
-from tests.lua.sites import ASK, ROWS, SENDER
+from tests.lua.sites import ASK, KINDS, ROWS, SENDER
 
 SEEDS = [
     *range(3),
@@ -75,7 +75,7 @@ async def recovered(site, node):
     node.process.disk_full = False
     await site.endpoint.be("through")
     position = await head(site.db)
-    await node.until(lambda: site.position() == position and site.indexed() >= 6, within=60)
+    await node.until(lambda: site.position() == position and site.indexed() >= KINDS, within=60)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
