@@ -49,11 +49,11 @@ def _sources(policy: Policy) -> Iterator[tuple[str, Fields]]:
 def _queues(whole: Fields) -> Iterator[tuple[str, Fields]]:
     for name, fields in table(whole.get("tenant")).items():
         of_tenant = table(fields)
-        # Of a tenant's campaign there is nothing to store but its rate.
+        # Of a tenant's campaign there is nothing to store but its rate, and that it is there.
         rates = {
-            campaign: {RATE: table(said)[RATE]}
+            campaign: {name: value for name, value in table(said).items() if name == RATE}
             for campaign, said in table(of_tenant.pop("campaigns", None)).items()
-            if RATE in table(said)
+            if RATE in table(said) or not said
         }
         document = _document(of_tenant, COLUMNS_OF_A_TENANT)
         yield tag("tenant", name), {**document, "campaigns": rates} if rates else document

@@ -24,7 +24,7 @@ _TOPICS = {
 
 def report_lines(report: ImportReport, come_to: Transfer, *, everything: bool = False) -> Iterator[str]:
     """The report. Long lists are cut unless *everything* is wanted; a dry run shows the rows that would change."""
-    yield from _notes(report.notes, None if everything else _MANY)
+    yield from note_lines(report.notes, None if everything else _MANY)
     if report.warnings:
         yield from ("Warnings of the database", *(f"  {warning}" for warning in report.warnings), "")
     if come_to.secrets:
@@ -38,7 +38,7 @@ def report_lines(report: ImportReport, come_to: Transfer, *, everything: bool = 
         yield ""
     if report.changes and (report.dry_run or everything):
         yield "Rows"
-        yield from _cut([_row(change) for change in report.changes], None if everything else _MANY)
+        yield from cut_lines([_row(change) for change in report.changes], None if everything else _MANY)
         yield ""
     width = max((len(name) for name in report.tables), default=0)
     yield from (f"{name:<{width}}  {_counts(counts)}" for name, counts in report.tables.items())
@@ -61,19 +61,21 @@ def _counts(counts: Counts) -> str:
     return ", ".join(f"{number} {what}" for number, what in said if number)
 
 
-def _notes(notes: Sequence[Note], at_most: int | None) -> Iterator[str]:
+def note_lines(notes: Sequence[Note], at_most: int | None) -> Iterator[str]:
+    """The notes below a heading for each topic."""
     for topic, heading in _TOPICS.items():
         lines = [line for note in notes if note.topic == topic for line in _note(note, at_most)]
         if lines:
-            yield from (heading, *_cut(lines, at_most), "")
+            yield from (heading, *cut_lines(lines, at_most), "")
 
 
 def _note(note: Note, at_most: int | None) -> Iterator[str]:
     yield str(note)
-    yield from _cut(list(note.details), None if at_most is None else at_most // 4)
+    yield from cut_lines(list(note.details), None if at_most is None else at_most // 4)
 
 
-def _cut(lines: Sequence[str], at_most: int | None) -> Iterator[str]:
+def cut_lines(lines: Sequence[str], at_most: int | None) -> Iterator[str]:
+    """The lines below a heading, of which those beyond *at_most* are only counted."""
     shown = lines if at_most is None else lines[:at_most]
     yield from (f"  {line}" for line in shown)
     if len(shown) < len(lines):

@@ -57,7 +57,7 @@ def import_files(
     everything: bool,
 ) -> None:
     """
-    Import KumoMTA's helper files: listener_domains, sources, queues, dkim, shaping.
+    Import KumoMTA's helper files: listener_domains, sources, queues, dkim, shaping; and policyd_data.toml of policyd export.
 
     A PATH is a TOML file, a JSON file (comments allowed), or a directory of such files, which are taken by name. What a
     file is for is told by its content and name; where that is not enough, say KIND=PATH. Several files of a kind are
@@ -75,6 +75,7 @@ def import_files(
         listener_names=_pairs(listener_names),
         packaged_shaping=not no_default_files,
         key_directory=None if key_directory is None else str(key_directory.absolute()),
+        key_roots=loaded.config.keys,
     )
     why = reason or f"import of {', '.join(paths)}"
 

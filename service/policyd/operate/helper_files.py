@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from policyd.config import KeyRootConfig
 from policyd.transfer.files import (
     HelperFile,
     HelperKind,
@@ -25,6 +26,7 @@ def read_paths(
     listener_names: Mapping[str, str] | None = None,
     packaged_shaping: bool = True,
     key_directory: str | None = None,
+    key_roots: Mapping[str, KeyRootConfig] | None = None,
 ) -> Transfer:
     """What the files come to, in the order given. What cannot be read is among its problems."""
     found = [each for path in paths for each in _read(path)]
@@ -35,6 +37,7 @@ def read_paths(
         listener_names=listener_names,
         packaged_shaping=packaged_shaping,
         key_directory=key_directory,
+        key_roots=key_roots,
     )
     return replace(
         come_to,

@@ -3,17 +3,22 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, TypeAlias
 
-from policyd.errors import PolicyInvalid
+from policyd.errors import Conflict, PolicyInvalid
 from policyd.errors import Problem as PlacedProblem
 from policyd.store import rows as store
 from policyd.store.notices import notices_of
 from policyd.store.pool import Connection
 from policyd.store.shaping import other_providers
-from policyd.store.tables import TABLES
-from policyd.transfer.findings import Checked, Note, Problem, Row
+from policyd.store.tables import OF_KIND, TABLES
+from policyd.transfer.dkim import USUAL_HEADERS
+from policyd.transfer.findings import Checked, Note, Origin, Problem, Row
+from policyd.transfer.places import NAMED, NUMBERED, in_their_places
 from policyd.transfer.reading import Transfer
+from policyd.transfer.sources import HOST_ADDRESS
+
+Absent: TypeAlias = Literal["stay", "tell", "delete"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +38,8 @@ class ImportReport:
     dry_run: bool
     revision: int | None
     """None where nothing changed."""
+    besides: Mapping[str, Sequence[store.Record]] = field(default_factory=dict)
+    """Keys and tags of the rows that are not in the files, by table, if they were asked for."""
     tables: Mapping[str, Counts] = field(default_factory=dict)
     changes: tuple[store.RowChange, ...] = ()
     notes: tuple[Note, ...] = ()
@@ -41,9 +48,21 @@ class ImportReport:
 
 
 async def import_rows(
-    connection: Connection, transfer: Transfer, *, dry_run: bool, actor: str | None, reason: str
+    connection: Connection,
+    transfer: Transfer,
+    *,
+    dry_run: bool,
+    actor: str | None,
+    reason: str,
+    absent: Absent = "stay",
+    many: bool = True,
 ) -> ImportReport:
-    """Stores what the files come to, and reports it. Raises `PolicyInvalid` with everything that stands against it."""
+    """
+    Stores what the files come to, and reports it. Raises `PolicyInvalid` with everything that stands against it.
+
+    *absent* is what becomes of rows that are not in the files, of the kinds that there are files of. Without *many*,
+    PostgreSQL refuses a change of many rows at once.
+    """
     warnings: list[str] = []
 
     def hear(severity: str, message: str, hint: str | None) -> None:
@@ -52,15 +71,23 @@ async def import_rows(
 
     async with (
         notices_of(connection, hear),
-        store.one_change(connection, actor=actor, reason=reason, keep=not dry_run),
+        store.one_change(connection, actor=actor, reason=reason, keep=not dry_run, many=many),
     ):
-        dangling = await _check(connection, transfer)
-        wanted, base_notes = await _without_present_bases(connection, transfer.rows)
-        await store.write_rows(connection, _by_table(wanted))
-        host_address = [transfer.host_address] if transfer.host_address is not None else []
-        if host_address and not await store.allow_host_address(connection):
-            host_address = []
-        staying = await _staying_providers(connection, wanted)
+        dangling = await _check(connection, transfer, prune=absent == "delete")
+        wanted, left, base_notes = await _without_present_bases(connection, transfer.rows)
+        if absent != "stay":
+            wanted += _settings_said_nowhere(transfer)
+        present = await store.read_rows(connection, _ordered_tables(wanted))
+        rows = _by_table(in_their_places(wanted, present))
+        await store.write_rows(connection, rows, own="policyd" in transfer.kinds)
+        host_address = await _set_own(connection, transfer)
+        besides = {}
+        held = rows | {table: [*rows.get(table, ()), *more] for table, more in _by_table(left).items()}
+        if absent == "delete":
+            await _delete_besides(connection, held, transfer)
+        elif absent == "tell":
+            besides = await store.rows_besides(connection, held, transfer.kinds)
+        staying = [] if absent == "delete" else await _staying_providers(connection, wanted)
         changes = await store.changes_so_far(connection)
     if not dry_run:
         await store.analyze(connection, {change.table for change in changes})
@@ -69,9 +96,47 @@ async def import_rows(
         revision=changes[0].revision if changes else None,
         tables=_counts(wanted, changes),
         changes=tuple(changes),
+        besides=besides,
         notes=(*transfer.notes, *dangling, *base_notes, *staying, *host_address),
         warnings=tuple(warnings),
     )
+
+
+def _settings_said_nowhere(transfer: Transfer) -> list[Row]:
+    """The settings of kinds whose files have none: as KumoMTA has them then."""
+    said = {row.table for row in transfer.rows}
+    origin = Origin(file="the files")
+    rows = []
+    if "queues" in transfer.kinds and "queue_settings" not in said:
+        rows.append(Row(table="queue_settings", values={}, origin=origin))
+    if "dkim" in transfer.kinds and "dkim_settings" not in said:
+        rows.append(Row(table="dkim_settings", values={"headers": list(USUAL_HEADERS)}, origin=origin))
+    return rows
+
+
+def _ordered_tables(rows: Sequence[Row]) -> list[str]:
+    return [table for table in (*NAMED, *NUMBERED) if any(row.table == table for row in rows)]
+
+
+async def _set_own(connection: Connection, transfer: Transfer) -> list[Note]:
+    """Settings that are not KumoMTA's: said by policyd's own file, or for want of it by what the others rely on."""
+    on_missing, notes = transfer.on_missing, []
+    if on_missing is None and transfer.host_address and not await store.default_has_pool(connection):
+        on_missing, notes = "stock", [transfer.host_address]
+    await store.set_own(connection, on_missing=on_missing, key_root=transfer.key_root)
+    return list[Note](notes)
+
+
+async def _delete_besides(
+    connection: Connection, rows: Mapping[str, list[store.Record]], transfer: Transfer
+) -> None:
+    try:
+        await store.delete_besides(connection, rows, transfer.kinds)
+    except Conflict as error:
+        if error.hint is not None:
+            raise
+        hint = "what is not in the files is still needed: add it to them, or take away first what needs it"
+        raise Conflict(error.constraint, str(error), hint=hint) from error
 
 
 async def _staying_providers(connection: Connection, rows: Sequence[Row]) -> list[Note]:
@@ -82,9 +147,9 @@ async def _staying_providers(connection: Connection, rows: Sequence[Row]) -> lis
     return [Note(topic="surprise", origin=next(iter(imported.values())), sentence=sentence)] if names else []
 
 
-async def _check(connection: Connection, transfer: Transfer) -> list[Note]:
+async def _check(connection: Connection, transfer: Transfer, *, prune: bool) -> list[Note]:
     """
-    What is named and not there, though nothing depends on it.
+    What is named and not there, though nothing depends on it; with *prune*, what files are given of has to be in them.
 
     Raises `PolicyInvalid` with every problem of every file, in the order of the files.
     """
@@ -93,7 +158,11 @@ async def _check(connection: Connection, transfer: Transfer) -> list[Note]:
     for table in ("egress_source", "egress_pool", "tenant"):
         made = {row.values["name"] for row in transfer.rows if row.table == table}
         wanted = [each for each in transfer.references if each.table == table and each.name not in made]
-        missing = await store.missing_names(connection, table, {each.name for each in wanted})
+        held_by = next(kind for kind, tables in OF_KIND.items() if table in tables)
+        if prune and held_by in transfer.kinds:
+            missing = {each.name for each in wanted} - {HOST_ADDRESS}
+        else:
+            missing = await store.missing_names(connection, table, {each.name for each in wanted})
         problems += [each.problem() for each in wanted if each.name in missing and each.required]
         dangling += [each.note() for each in wanted if each.name in missing and not each.required]
     if problems:
@@ -122,28 +191,41 @@ async def _judged(connection: Connection, checks: Sequence[Checked]) -> list[Pro
     ]
 
 
-async def _without_present_bases(connection: Connection, rows: Sequence[Row]) -> tuple[list[Row], list[Note]]:
-    """The rows without the base rows that are there already, and a note about each that is made."""
-    if not any(row.only_if_missing for row in rows):
-        return list(rows), []
-    absent: dict[str, set[str]] = {}
+async def _without_present_bases(
+    connection: Connection, rows: Sequence[Row]
+) -> tuple[list[Row], list[Row], list[Note]]:
+    """The rows without the base rows that are there already, or that another file makes; those; and notes of what is made."""
+    bases = [row for row in rows if row.only_if_missing]
+    if not bases:
+        return list(rows), [], []
+    made: dict[tuple[str, str], tuple[str, ...]] = {}
     for table in ("egress_source", "egress_pool"):
-        names = {str(row.values["name"]) for row in rows if row.table == table and row.only_if_missing}
-        absent[table] = await store.missing_names(connection, table, names)
-    absent["egress_pool_entry"] = absent["egress_pool"]
-    kept, notes = [], []
-    for row in rows:
-        name = str(row.values["name" if "name" in row.values else "pool"]) if row.only_if_missing else ""
-        if row.only_if_missing and name not in absent[row.table]:
-            continue
-        kept.append(replace(row, only_if_missing=False))
-        if row.only_if_missing and "name" in row.values:
-            what = row.table.replace("_", " ")
-            sentence = (
-                f"{what} '{name}' was not there yet: it is made for all nodes too, with the same values"
-            )
-            notes.append(Note(topic="base row", origin=row.origin, sentence=sentence))
-    return kept, notes
+        names = [str(row.values["name"]) for row in bases if row.table == table]
+        of_files = {str(row.values["name"]) for row in rows if row.table == table and not row.only_if_missing}
+        absent = await store.missing_names(connection, table, set(names) - of_files)
+        for row in bases:
+            if row.table == table and row.values["name"] in absent:
+                made.setdefault((table, str(row.values["name"])), row.origin.key)
+    kept = [row for row in rows if not row.only_if_missing or _is_of(row, made)]
+    notes = [
+        Note(
+            topic="base row",
+            origin=row.origin,
+            sentence=f"{row.table.replace('_', ' ')} '{row.values['name']}' was not there yet: it is made for all nodes"
+            " too, with the same values",
+        )
+        for row in kept
+        if row.only_if_missing and "name" in row.values
+    ]
+    left = [row for row in bases if not _is_of(row, made)]
+    return [replace(row, only_if_missing=False) for row in kept], left, notes
+
+
+def _is_of(row: Row, made: Mapping[tuple[str, str], tuple[str, ...]]) -> bool:
+    """Whether a base row is one of those that are made, or an entry of one: several groups may want the same one."""
+    table = "egress_pool" if row.table == "egress_pool_entry" else row.table
+    key = made.get((table, str(row.values["name" if "name" in row.values else "pool"])))
+    return key is not None and row.origin.key[: len(key)] == key
 
 
 def _by_table(rows: Sequence[Row]) -> dict[str, list[store.Record]]:

@@ -33,7 +33,8 @@ async def with_keys_checked(
         roots[DEFAULT_ROOT] = KeyRoot(
             name=DEFAULT_ROOT, settings={"dir": str(directory)}, origin=come_to.wanted_keys[0].origin
         )
-    files = {
+    configured = {name: root for name, root in known.items() if root.kind == "files" and name != DEFAULT_ROOT}
+    files = configured | {
         name: KeyRootConfig(dir=Path(root.settings["dir"]), suffix=root.settings.get("suffix", ".key"))
         for name, root in roots.items()
         if "dir" in root.settings

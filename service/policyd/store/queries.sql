@@ -297,6 +297,10 @@ select not exists (select from policy.listener_domain)
    and not exists (select from policy.smtp_credential)
    and not exists (select from policy.api_token);
 
+-- count_secretive --
+-- How many rows there are that hold hashes.
+select (select count(*) from policy.smtp_credential) as credentials, (select count(*) from policy.api_token) as tokens;
+
 -- samples --
 -- One name of each kind that a person can try, and how many rows there are.
 select (select domain from policy.listener_domain

@@ -6,8 +6,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from policyd.errors import DatabaseUnavailable
+from policyd.policy.position import Position
+from policyd.store.documents import EMPTY
 from policyd.store.pool import Connection, translated
-from policyd.store.tables import TABLES
+from policyd.store.tables import BY_NAME, OF_KIND, TABLES, Table
 
 Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
 Record: TypeAlias = Mapping[str, Json]
@@ -21,9 +24,9 @@ order by c.position, p.field
 
 # The transaction holds the turn once it has changed anything, so its revision, if it has one, is the last.
 _CHANGES = """
-select c.revision, c."table", c.op, c.key::text as key, c.old::text as old, c.new::text as new
+select c.revision, c."table", c.op, c.key::text as key, c.old::text as old, c.new::text as new, c.tags[1] as tag
 from policy.change as c
-where c.revision = (
+where c.op <> 'floor' and c.revision = (
   select r.number
   from (select n.number, n.xid, n.at from policy.revision as n order by n.number desc limit 1) as r
   where r.xid = pg_current_xact_id_if_assigned() and r.at >= transaction_timestamp())
@@ -34,9 +37,16 @@ _DEFAULT_WITHOUT_POOL = """
 select exists (select from policy.queue as q where q.domain = 'default' and q.egress_pool is null)
 """
 
-_STOCK = """
-update policy.queue_settings as s set on_missing = 'stock' where s.on_missing <> 'stock'
+_SET_OWN = """
+with missing as (
+  update policy.queue_settings as s set on_missing = $1 where s.on_missing <> $1::text
+)
+update policy.dkim_settings as s set key_root = $2 where s.key_root <> $2::text
 """
+
+_HEAD = "select r.number, r.stamp from policy.revision as r order by r.number desc limit 1"
+
+_HAS_INSECURE = "select exists (select from policy.webhook as w where w.insecure)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +65,8 @@ class RowChange:
     revision: int
     table: str
     op: str
+    tag: str
+    """The document that it is, or is a part of."""
     key: dict[str, Json]
     old: dict[str, Json] | None
     new: dict[str, Json] | None
@@ -62,10 +74,16 @@ class RowChange:
 
 @asynccontextmanager
 async def one_change(
-    connection: Connection, *, actor: str | None, reason: str, keep: bool
+    connection: Connection, *, actor: str | None, reason: str, keep: bool, many: bool = True
 ) -> AsyncIterator[None]:
-    """A transaction that says who changes policy and why, mass changes included; rolled back unless it is to be kept."""
-    settings = {"policy.actor": actor or "", "policy.reason": reason, "policy.allow_mass_change": reason}
+    """
+    A transaction that says who changes policy and why; rolled back unless it is to be kept.
+
+    The reason is one for changes of *many* rows, too, unless those are to be refused.
+    """
+    settings = {"policy.actor": actor or "", "policy.reason": reason}
+    if many:
+        settings["policy.allow_mass_change"] = reason
     transaction = connection.transaction()
     with translated():
         await transaction.start()
@@ -98,18 +116,57 @@ async def missing_names(connection: Connection, table: str, names: Collection[st
         return {row["name"] for row in await connection.fetch(statement, sorted(names))}
 
 
-async def write_rows(connection: Connection, rows: Mapping[str, Sequence[Record]]) -> None:
-    """Writes rows by table; the children of a document that are not among them are deleted, other rows stay."""
+async def read_rows(connection: Connection, tables: Iterable[str]) -> dict[str, list[dict[str, Json]]]:
+    """All rows of the tables, each with all of its columns, in the order of their keys."""
+    found: dict[str, list[dict[str, Json]]] = {}
+    for name in tables:
+        key = BY_NAME[name].key
+        statement = f"select to_jsonb(t)::text from policy.{BY_NAME[name].name} as t"  # noqa: S608 -- as in tables
+        with translated():
+            rows = [json.loads(text) for (text,) in await connection.fetch(statement)]
+        found[name] = sorted(rows, key=lambda row: [row[column] for column in key])
+    return found
+
+
+async def read_head(connection: Connection) -> Position:
+    """The log's head."""
+    with translated():
+        row = await connection.fetchrow(_HEAD)
+    if row is None:
+        raise DatabaseUnavailable(EMPTY)
+    return Position(row["number"], row["stamp"])
+
+
+@asynccontextmanager
+async def one_reading(connection: Connection) -> AsyncIterator[None]:
+    """A transaction in which everything is read from one snapshot; where there is one already, that."""
+    if connection.is_in_transaction():
+        yield
+        return
+    with translated():
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            yield
+
+
+async def write_rows(
+    connection: Connection, rows: Mapping[str, Sequence[Record]], *, own: bool = False
+) -> None:
+    """
+    Writes rows by table; the children of a document that are not among them are deleted, other rows stay.
+
+    With *own*, the columns that only policyd's own file speaks of are written, too.
+    """
     with translated():
         for table in TABLES:
             given = rows.get(table.name, ())
             if given:
-                await connection.execute(table.upsert(), _array(given))
+                columns = await _columns(connection, table, given, own=own)
+                await connection.execute(table.upsert(columns), _array(given))
             if table.part_of is None:
                 continue
             parent_table, called = table.part_of
-            parent_key = next(each.key for each in TABLES if each.name == parent_table)
             if parents := rows.get(parent_table, ()):
+                parent_key = BY_NAME[parent_table].key
                 documents = [
                     {mine: parent[its] for mine, its in zip(called, parent_key, strict=bool(called))}
                     for parent in parents
@@ -119,13 +176,54 @@ async def write_rows(connection: Connection, rows: Mapping[str, Sequence[Record]
         await connection.execute("set constraints all immediate")
 
 
-async def allow_host_address(connection: Connection) -> bool:
-    """Whether mail without a pool leaves from the host's own address now: not where the default queue has a pool."""
+async def _columns(
+    connection: Connection, table: Table, rows: Sequence[Record], *, own: bool
+) -> tuple[str, ...]:
+    columns = (*table.columns, *(table.own if own else ()))
+    if table.name != "webhook" or any(row["insecure"] for row in rows):
+        return columns
+    # Editors may not write it: it is left alone while nobody says it.
+    if await connection.fetchval(_HAS_INSECURE):
+        return columns
+    return tuple(column for column in columns if column != "insecure")
+
+
+async def rows_besides(
+    connection: Connection, rows: Mapping[str, Sequence[Record]], kinds: Collection[str]
+) -> dict[str, list[dict[str, Json]]]:
+    """The rows that are not among these, of the tables that files of these kinds hold all of; as they are keyed."""
+    found: dict[str, list[dict[str, Json]]] = {}
+    for table in _held_by(kinds):
+        statement = f"select t.tag, {', '.join(f't.{column}' for column in table.key)} {table.others()}"
+        with translated():
+            records = await connection.fetch(statement, _array(rows.get(table.name, ())))
+        found[table.name] = [dict(record) for record in records]
+    return found
+
+
+async def delete_besides(
+    connection: Connection, rows: Mapping[str, Sequence[Record]], kinds: Collection[str]
+) -> None:
+    """Deletes the rows that are not among these, of the tables that files of these kinds hold all of."""
     with translated():
-        if not await connection.fetchval(_DEFAULT_WITHOUT_POOL):
-            return False
-        await connection.execute(_STOCK)
-        return True
+        for table in _held_by(kinds):
+            await connection.execute(f"delete {table.others()}", _array(rows.get(table.name, ())))
+
+
+def _held_by(kinds: Collection[str]) -> list[Table]:
+    return [BY_NAME[name] for kind, tables in OF_KIND.items() if kind in kinds for name in tables]
+
+
+async def default_has_pool(connection: Connection) -> bool:
+    """Whether mail that nothing else names a pool for has one: that of the default queue."""
+    with translated():
+        return not await connection.fetchval(_DEFAULT_WITHOUT_POOL)
+
+
+async def set_own(connection: Connection, *, on_missing: str | None, key_root: str | None) -> None:
+    """Sets what only policyd's own file says of the settings; None leaves it as it is."""
+    with translated():
+        await connection.execute(_SET_OWN, on_missing, key_root)
 
 
 async def changes_so_far(connection: Connection) -> list[RowChange]:
@@ -137,6 +235,7 @@ async def changes_so_far(connection: Connection) -> list[RowChange]:
             revision=row["revision"],
             table=row["table"],
             op=row["op"],
+            tag=row["tag"],
             key=_ordered(row["table"], json.loads(row["key"])),
             old=None if row["old"] is None else json.loads(row["old"]),
             new=None if row["new"] is None else json.loads(row["new"]),
@@ -155,7 +254,7 @@ async def analyze(connection: Connection, tables: Collection[str]) -> None:
 
 def _ordered(table: str, key: dict[str, Json]) -> dict[str, Json]:
     """The key in its table's order, which jsonb forgets."""
-    columns = next((each.key for each in TABLES if each.name == table), tuple(key))
+    columns = BY_NAME[table].key if table in BY_NAME else tuple(key)
     return {column: key[column] for column in columns}
 
 

@@ -42,3 +42,11 @@ async def is_untouched(connection: Connection) -> bool:
     """Whether this database holds nothing but what the migrations put there."""
     with translated():
         return bool(await connection.fetchval(QUERIES["is_untouched"]))
+
+
+async def count_secretive(connection: Connection) -> tuple[int, int]:
+    """How many credentials and tokens there are: rows that hold hashes, which no file may."""
+    with translated():
+        row = await connection.fetchrow(QUERIES["count_secretive"])
+    assert row is not None  # noqa: S101 - a select without from gives a row
+    return row["credentials"], row["tokens"]

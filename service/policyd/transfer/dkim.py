@@ -4,10 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from policyd.config import KeyRootConfig
 from policyd.transfer.dkim_keys import DEFAULT_ROOT, KUMOMTA_DIRECTORY, KeyPlaces
 from policyd.transfer.files import HelperFile, nearest
 from policyd.transfer.findings import Checked, Field, Finding, Json, Note, Origin, Problem, Row, WantedKey
 from policyd.transfer.names import name_problem, row_domain, row_domains
+from policyd.transfer.policyd_data import PLACE, WINDOW, PolicydData
 from policyd.transfer.trie import make_trie
 from policyd.transfer.values import as_list
 
@@ -24,6 +26,7 @@ _Written: TypeAlias = tuple[Origin, dict[str, Field]]
 class _Merged:
     """All files as one: the fields of [base], and of each block by name."""
 
+    own: PolicydData
     base: dict[str, Field] = field(default_factory=dict)
     base_origin: Origin | None = None
     blocks: dict[str, dict[str, _Written]] = field(default_factory=lambda: {"domain": {}, "signature": {}})
@@ -40,15 +43,25 @@ class _Block:
     fields: Fields
 
 
-def read_dkim(files: Sequence[HelperFile], key_directory: str | None = None) -> Iterator[Finding]:
-    """The rows of settings, domains and signatures, the key roots that they need, and what is to be said about them."""
+def read_dkim(
+    files: Sequence[HelperFile],
+    *,
+    key_directory: str | None,
+    key_roots: Mapping[str, KeyRootConfig],
+    own: PolicydData,
+) -> Iterator[Finding]:
+    """
+    The rows of settings, domains and signatures, the key roots that they need, and what is to be said about them.
+
+    What *own* says of where a key is stands instead of a path; times are there alone.
+    """
     if not files:
         return
-    merged = _Merged()
+    merged = _Merged(own=own)
     for file in files:
         yield from _merge(file, merged)
     directories = (KUMOMTA_DIRECTORY, *([] if key_directory is None else [key_directory]))
-    places = KeyPlaces.of(merged.base, directories)
+    places = KeyPlaces.of(merged.base, directories, key_roots)
     if merged.base_origin is not None:
         yield from _settings(merged, merged.base_origin)
     yield from _additional(merged)
@@ -145,7 +158,7 @@ def _signature(
     policy = fields["policy"].value if "policy" in fields else "Always"
     key: dict[str, Json] = {"name": name, "domain": domain, "policy": policy}
     block = _Block(table="dkim_signature", key=key, domain=domain, origin=origin, fields=fields)
-    yield from _row(block, merged.base, places)
+    yield from _row(block, merged, places)
 
 
 def _domains(merged: _Merged, places: KeyPlaces) -> Iterator[Finding]:
@@ -161,27 +174,49 @@ def _domains(merged: _Merged, places: KeyPlaces) -> Iterator[Finding]:
         yield _checked("dkim_domain", fields, origin)
         key: dict[str, Json] = {"domain": domain}
         block = _Block(table="dkim_domain", key=key, domain=domain, origin=origin, fields=fields)
-        yield from _row(block, merged.base, places)
+        yield from _row(block, merged, places)
     yield from _trie_notes(origins)
 
 
-def _row(block: _Block, base: Fields, places: KeyPlaces) -> Iterator[Finding]:
-    origin, fields = block.origin, block.fields
+def _row(block: _Block, merged: _Merged, places: KeyPlaces) -> Iterator[Finding]:
+    origin, fields, base = block.origin, block.fields, merged.base
+    own = merged.own.signers.get((block.table, str(next(iter(block.key.values())))), {})
     selector = fields.get("selector") or base.get("selector")
     if selector is None:
         yield Problem(origin=origin, sentence="has no selector, and there is none in [base]")
         return
+    placed = _place(own, fields, places)
+    if isinstance(placed, Problem):
+        yield placed
+        return
     values: dict[str, Json] = {name: fields[name].value for name in _OWN if name in fields}
     if "algo" in fields:
         values["algorithm"] = fields["algo"].value
-    root, name = None, f"{block.domain}/{selector.value}"
-    if "filename" in fields:
-        placed = places.place(fields["filename"])
-        if isinstance(placed, Problem):
-            yield placed
-            return
-        root, name = placed
-        values |= {"key_root": root, "key_name": name}
+    values |= placed | {column: own[column].value for column in WINDOW if column in own}
+    yield from _over_sign_note(fields, base)
+    name = placed.get("key_name") or f"{block.domain}/{selector.value}"
+    if "*" not in name:
+        algorithm = values.get("algorithm")
+        yield WantedKey(
+            root=placed.get("key_root") or DEFAULT_ROOT,
+            name=name,
+            algorithm=algorithm if isinstance(algorithm, str) else None,
+            origin=origin,
+        )
+    yield Row(table=block.table, values={**block.key, **values}, origin=origin)
+
+
+def _place(own: Fields, fields: Fields, places: KeyPlaces) -> dict[str, str | None] | Problem:
+    """The columns of a row that say where its key is; none where that follows from its name."""
+    if not own.keys().isdisjoint(PLACE):
+        return {column: str(own[column].value) for column in PLACE if column in own}
+    if "filename" not in fields:
+        return {}
+    placed = places.place(fields["filename"])
+    return placed if isinstance(placed, Problem) else dict(zip(PLACE, placed, strict=True))
+
+
+def _over_sign_note(fields: Fields, base: Fields) -> Iterator[Note]:
     over_sign, by_default = fields.get("over_sign"), base.get("over_sign")
     if (
         over_sign is not None
@@ -191,15 +226,6 @@ def _row(block: _Block, base: Fields, places: KeyPlaces) -> Iterator[Finding]:
     ):
         sentence = "false does not override base.over_sign = true, neither in KumoMTA nor in policyd"
         yield Note(topic="surprise", origin=over_sign.origin, sentence=sentence)
-    if "*" not in name:
-        algorithm = values.get("algorithm")
-        yield WantedKey(
-            root=root or DEFAULT_ROOT,
-            name=name,
-            algorithm=algorithm if isinstance(algorithm, str) else None,
-            origin=origin,
-        )
-    yield Row(table=block.table, values={**block.key, **values}, origin=origin)
 
 
 def _checked(kind: str, fields: Fields, origin: Origin) -> Checked:

@@ -2,10 +2,11 @@
 
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
+from policyd.config import KeyRootConfig
 from policyd.transfer.findings import Field, KeyRoot, Origin, Problem
 
 KUMOMTA_DIRECTORY: Final = "/opt/kumomta/etc/dkim"
@@ -15,6 +16,10 @@ SUFFIX: Final = ".key"
 # As policy.is_key_name in sql/0013_dkim.sql.
 _PART = "[A-Za-z0-9_+=@-][A-Za-z0-9_.+=@-]{0,199}"
 _NAME = re.compile(rf"{_PART}(/{_PART}){{0,7}}")
+_ROOT = re.compile(r"[a-z][a-z0-9-]{0,62}")  # as policy.is_key_root there
+
+_Directory: TypeAlias = tuple[str, str, str | None]
+"""A root of files: where it is, what its files' names end with, and its name (None: the default)."""
 
 
 @dataclass(slots=True)
@@ -23,20 +28,25 @@ class KeyPlaces:
 
     directories: Sequence[str]
     """Where files of the default root may be written to live."""
+    known: Mapping[str, KeyRootConfig] = field(default_factory=dict)
+    """The key roots that are configured already: what is in one of them needs no other."""
     mount: str | None = None
     prefix: str = "dkim"
     origin: Origin | None = None
     roots: dict[tuple[str, str], KeyRoot] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, base: Mapping[str, Field], directories: Sequence[str]) -> "KeyPlaces":
+    def of(
+        cls, base: Mapping[str, Field], directories: Sequence[str], known: Mapping[str, KeyRootConfig]
+    ) -> "KeyPlaces":
         """The places of files with this [base]."""
         mount, prefix = base.get("vault_mount"), base.get("vault_path_prefix")
         if mount is None or not isinstance(mount.value, str):
-            return cls(directories=directories)
+            return cls(directories=directories, known=known)
         written = prefix.value if prefix is not None and isinstance(prefix.value, str) else "dkim"
         places = cls(
             directories=directories,
+            known=known,
             mount=mount.value.strip("/"),
             prefix=written.strip("/"),
             origin=mount.origin,
@@ -62,7 +72,7 @@ class KeyPlaces:
                 origin=filename.origin,
                 sentence="is relative to the directory that kumod was started in: write the whole path",
             )
-        if not _NAME.fullmatch(found[1]):
+        if not is_key_name(found[1]):
             return Problem(
                 origin=filename.origin,
                 sentence=f"'{filename.value[:200]}' cannot be the name of a key: allowed are letters, digits and"
@@ -74,19 +84,30 @@ class KeyPlaces:
         path = posixpath.normpath(written)
         if not path.startswith("/"):
             return None
-        for directory in self.directories:
-            if path.startswith(f"{directory.rstrip('/')}/") and path.endswith(SUFFIX):
-                return None, path.removeprefix(directory.rstrip("/")).lstrip("/").removesuffix(SUFFIX)
+        for directory, suffix, root in sorted(self._known_directories(), key=_nearest_first, reverse=True):
+            if path.startswith(f"{directory}/") and path.endswith(suffix):
+                return root, path.removeprefix(f"{directory}/").removesuffix(suffix)
         directory, base = posixpath.split(path)
         stem, suffix = posixpath.splitext(base)
         settings = {"dir": directory} | ({"suffix": suffix} if suffix != SUFFIX else {})
         hint = directory if suffix == SUFFIX else f"{directory}-{suffix or 'plain'}"
         return self._root((directory, suffix), hint, settings, origin), stem
 
+    def _known_directories(self) -> Iterator[_Directory]:
+        yield from ((directory.rstrip("/"), SUFFIX, None) for directory in self.directories)
+        for name, root in self.known.items():
+            if root.kind == "files":
+                yield str(root.dir).rstrip("/"), root.suffix, None if name == DEFAULT_ROOT else name
+
     def _secret(self, written: str, origin: Origin) -> tuple[str | None, str]:
         path = written.strip("/")
-        if self.prefix and path.startswith(f"{self.prefix}/"):
+        if not self.prefix or path.startswith(f"{self.prefix}/"):
             return None, path.removeprefix(f"{self.prefix}/")
+        for name, root in sorted(self.known.items(), key=lambda each: len(each[1].prefix), reverse=True):
+            prefix = root.prefix.strip("/")
+            inside = path.startswith(f"{prefix}/") or not prefix
+            if root.kind == "vault" and root.mount.strip("/") == self.mount and inside:
+                return None if name == DEFAULT_ROOT else name, path.removeprefix(f"{prefix}/")
         settings = {"kind": "vault", "mount": self.mount or "", "prefix": ""}
         return self._root((self.mount or "", ""), f"{self.mount}-all", settings, origin), path
 
@@ -94,8 +115,23 @@ class KeyPlaces:
         if key not in self.roots:
             slug = re.sub("[^a-z0-9]+", "-", hint.lower()).strip("-")[:50].strip("-")
             wanted = slug if re.match("[a-z]", slug) else f"keys-{slug}".strip("-")
-            taken = {DEFAULT_ROOT, *(root.name for root in self.roots.values())}
+            taken = {DEFAULT_ROOT, *self.known, *(root.name for root in self.roots.values())}
             names = (wanted if number == 1 else f"{wanted}-{number}" for number in range(1, len(taken) + 2))
             name = next(name for name in names if name not in taken)
             self.roots[key] = KeyRoot(name=name, settings=settings, origin=origin)
         return self.roots[key].name
+
+
+def is_key_root(name: object) -> bool:
+    """Whether a key root can be called so."""
+    return isinstance(name, str) and _ROOT.fullmatch(name) is not None
+
+
+def is_key_name(name: object) -> bool:
+    """Whether a key below a root can be called so."""
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+
+
+def _nearest_first(directory: _Directory) -> tuple[str, str, bool]:
+    path, suffix, root = directory
+    return path, suffix, root is None

@@ -1,7 +1,7 @@
 """One helper file: its data, where each key stands, and which of KumoMTA's helpers it is for."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import PurePath
 from typing import Literal, TypeAlias, get_args
@@ -10,7 +10,7 @@ from policyd.errors import PolicydError
 from policyd.transfer.findings import Json, Origin
 from policyd.transfer.syntax import Parsed, SyntaxProblem, parse_json, parse_toml
 
-HelperKind: TypeAlias = Literal["listener_domains", "sources", "queues", "dkim", "shaping"]
+HelperKind: TypeAlias = Literal["listener_domains", "sources", "queues", "dkim", "shaping", "policyd"]
 Table: TypeAlias = Mapping[str, Json]
 
 KINDS: tuple[HelperKind, ...] = get_args(HelperKind)
@@ -37,6 +37,7 @@ _IN_FILE_NAMES: tuple[tuple[str, HelperKind], ...] = (
     ("queue", "queues"),
     ("dkim", "dkim"),
     ("shaping", "shaping"),
+    ("policyd_data", "policyd"),
 )
 _SHAPING_ONLY = frozenset(("automation", "mx_rollup", "replace_base", "sources", "provider_connection_limit"))
 _SHAPING_LIKE = (
@@ -50,6 +51,17 @@ _SHAPING_LIKE = (
 )
 _DKIM_ONLY = frozenset(
     ("selector", "additional_signatures", "header_canonicalization", "over_sign", "algo", "filename")
+)
+
+
+POLICYD_SECTIONS = (
+    "no_default_files",
+    "queue_settings",
+    "dkim_settings",
+    "dkim_domain",
+    "dkim_signature",
+    "node_group",
+    "webhook",
 )
 
 
@@ -70,18 +82,25 @@ class UnrecognisedFile(UnreadableFile):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HelperFile:
-    """The data of one file, for one of KumoMTA's helpers."""
+    """The data of one file, for one of KumoMTA's helpers, or what policyd alone has words for."""
 
     name: str
     kind: HelperKind
     data: Table = field(repr=False)
     lines: Mapping[tuple[str, ...], int] = field(repr=False)
     repeated: tuple[str, ...] = ()
+    under: tuple[str, ...] = ()
+    """Where in the file the data stands, if it is a part of it."""
 
     def origin(self, *key: str) -> Origin:
         """Where the key stands; the line is that of the nearest part of it that begins one."""
-        near = next((key[:end] for end in range(len(key), 0, -1) if key[:end] in self.lines), None)
-        return Origin(file=self.name, key=key, line=None if near is None else self.lines[near])
+        path = (*self.under, *key)
+        near = next((path[:end] for end in range(len(path), 0, -1) if path[:end] in self.lines), None)
+        return Origin(file=self.name, key=path, line=None if near is None else self.lines[near])
+
+    def part(self, kind: HelperKind, data: Table, *key: str) -> "HelperFile":
+        """A table of the file, as if it were a file of *kind*."""
+        return replace(self, kind=kind, data=data, under=(*self.under, *key), repeated=())
 
 
 def read_helper_file(name: str, text: str, kind: HelperKind | None = None) -> HelperFile:
@@ -144,6 +163,8 @@ def _looks_like(kind: HelperKind, data: Table) -> bool:
             )
         case "shaping":
             return _is_table_of_tables(data.get("provider")) or any(map(_is_shaping, _tables_in(data)))
+        case "policyd":
+            return bool(data) and data.keys() <= set(POLICYD_SECTIONS)
         case "listener_domains":
             return _is_table_of_tables(data.get("listener")) or any(
                 name in table for table in _tables_in(data) for name in LISTENER_DOMAIN_FIELDS[:-1]

@@ -68,8 +68,8 @@ def queue_part_problem(name: str, what: str, origin: Origin) -> Iterator[Problem
         )
 
 
-def node_group_problem(name: str) -> Iterator[Problem]:
+def node_group_problem(name: str, origin: Origin) -> Iterator[Problem]:
     """Why no group of nodes can be called so, if so."""
     if not _NODE_GROUP.fullmatch(name):
         sentence = f"'{_CONTROL.sub('?', name[:80])}' cannot be a group of nodes: allowed are 1 to 64 of A-Z a-z 0-9 . _ -"
-        yield Problem(origin=Origin(file="--node-group"), sentence=sentence)
+        yield Problem(origin=origin, sentence=sentence)

@@ -121,8 +121,9 @@ def _tenant_campaign(names: tuple[str, ...], section: Section) -> Iterator[Findi
     for item in options.values():
         sentence = "KumoMTA reads only the rate of a tenant's campaign and ignores this; left out"
         yield Note(topic="ignored", origin=item.origin, sentence=sentence)
-    if rate:
-        yield _row("tenant_campaign", names, section, {_RATE: rate[_RATE].value})
+    if rate or not options:
+        values = {option: item.value for option, item in rate.items()}
+        yield _row("tenant_campaign", names, section, values)
 
 
 def _queue(level: str, names: tuple[str, ...], section: Section) -> Iterator[Finding]:

@@ -10,7 +10,6 @@ from policyd.transfer.names import name_problem
 from policyd.transfer.packaged_shaping import PROVIDERS, is_packaged_file, is_packaged_rule
 from policyd.transfer.secrets import take_secret
 from policyd.transfer.shaping_files import (
-    DEFAULT,
     MERGED_BY_KEY,
     PROVIDER_FLAGS,
     SECTION_FLAGS,
@@ -66,7 +65,7 @@ def read_shaping(files: Sequence[HelperFile], *, packaged: bool) -> Iterator[Fin
     positions = {"provider": 0, "domain": 0}
     for place, block in merged.items():
         kind = "provider" if place.kind == "provider" else "domain"
-        positions[kind] += place.name != DEFAULT
+        positions[kind] += not place.is_default
         owner = _owner(place, beside=merged)
         yield from _row(place, owner, block, positions[kind], secret_names)
         yield from _sources(place, owner, block, secret_names)
@@ -89,7 +88,7 @@ def _owner(place: Place, beside: Mapping[Place, Block]) -> Owner:
 def _row(
     place: Place, owner: Owner, block: Block, position: int, secret_names: set[str]
 ) -> Iterator[Finding]:
-    values: dict[str, Json] = {"position": position if place.name != DEFAULT else None}
+    values: dict[str, Json] = {"position": None if place.is_default else position}
     for name, item in block.flags.items():
         if name in SECTION_FLAGS:
             yield from boolean_problem(item)
@@ -97,7 +96,7 @@ def _row(
     if place.kind == "provider":
         yield from name_problem(place.name, "a provider", block.origin)
         yield from _provider(place, owner, block)
-    elif place.name == DEFAULT and (rollup := block.flags.get("mx_rollup")) is not None:
+    elif place.is_default and (rollup := block.flags.get("mx_rollup")) is not None:
         del values["mx_rollup"]
         yield Note(topic="ignored", origin=rollup.origin, sentence="default does not roll up; left out")
     options: dict[str, Json] = {}
@@ -148,7 +147,7 @@ def _provider(place: Place, owner: Owner, block: Block) -> Iterator[Finding]:
 
 def _sources(place: Place, owner: Owner, block: Block, secret_names: set[str]) -> Iterator[Finding]:
     for name, source in block.sources.items():
-        if place.name == DEFAULT and place.kind == "domain":
+        if place.is_default:
             sentence = "KumoMTA never applies what default says of a source; left out"
             yield Note(topic="ignored", origin=source.origin, sentence=sentence)
             continue

@@ -30,6 +30,11 @@ class Place:
     kind: Literal["provider", "domain", "site"]
     name: str
 
+    @property
+    def is_default(self) -> bool:
+        """Whether it is what lies under all domains; a provider may have that name, too."""
+        return self.kind != "provider" and self.name == DEFAULT
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:

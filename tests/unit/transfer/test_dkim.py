@@ -1,11 +1,14 @@
 """Files of DKIM: what signs with which key, and where that key is."""
 
+from pathlib import Path
+
 import pytest
 
+from policyd.config import KeyRootConfig
 from policyd.transfer.dkim import USUAL_HEADERS
 from policyd.transfer.findings import WantedKey
-from policyd.transfer.reading import Transfer
-from tests.unit.transfer.given import notes, problems, read, rows
+from policyd.transfer.reading import Transfer, transfer
+from tests.unit.transfer.given import files, notes, problems, read, rows
 
 BASE = '[base]\nselector = "s1"\nheaders = ["From", "To"]\n'
 
@@ -147,6 +150,40 @@ def test_keys_in_vault_are_below_the_default_root_or_the_whole_mount() -> None:
         '[keys.default]\nkind = "vault"\nmount = "secret"\nprefix = "dkim"',
         '[keys.secret-all]\nkind = "vault"\nmount = "secret"\nprefix = ""',
     ]
+
+
+def test_a_path_below_a_root_that_is_configured_is_of_that_root() -> None:
+    roots = {
+        "default": KeyRootConfig(dir=Path("/srv/keys")),
+        "acme": KeyRootConfig(dir=Path("/srv/keys/acme"), suffix=".pem"),
+        "etc-dkim": KeyRootConfig(dir=Path("/elsewhere")),
+    }
+    text = BASE + "".join(
+        f'[domain."{name}.example"]\nfilename = "{path}"\n'
+        for name, path in (
+            ("a", "/srv/keys/acme/k.pem"),
+            ("b", "/srv/keys/acme/k.key"),
+            ("c", "/etc/dkim/k.key"),
+        )
+    )
+    found = transfer(files(dkim=text), key_roots=roots)
+    assert places(found) == {
+        "a.example": ("acme", "k"),
+        "b.example": (None, "acme/k"),
+        "c.example": ("etc-dkim-2", "k"),
+    }
+    assert sections(found) == ['[keys.etc-dkim-2]\ndir = "/etc/dkim"']
+
+
+def test_a_path_in_vault_is_of_the_root_that_is_configured_for_it() -> None:
+    roots = {
+        "default": KeyRootConfig(),
+        "acme": KeyRootConfig(kind="vault", mount="secret", prefix="customers/acme"),
+    }
+    text = '[base]\nselector = "s1"\nvault_mount = "secret"\n[domain."a.example"]\nfilename = "customers/acme/k"\n'
+    found = transfer(files(dkim=text), key_roots=roots)
+    assert places(found) == {"a.example": ("acme", "k")}
+    assert len(found.key_roots) == 1
 
 
 def test_surprises_are_told() -> None:
