@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, str] = {
     "up": "serve.up",
     "serve": "serve.serve",
     "import": "transfer.import_files",
+    "export": "exporting.export",
     "lookup": "asking.lookup",
     "explain": "asking.explain",
     "shaping": "shaping.shaping",

@@ -26,9 +26,14 @@ def resolve(lookup: Lookup, now: float) -> Resolver:
     body = seen[SHAPING]
     if body is None:
         return Resolution(layers=())
+    return Resolution(layers=(Layer(SHAPING, sections(body)),))
+
+
+def sections(body: Mapping[str, Json]) -> dict[Field, Json]:
+    """The sections of the file that the document *body* is, each with the place where it goes."""
     domains: dict[Field, Json] = {(each["name"],): _domain(each) for each in body["domains"]}
     providers: dict[Field, Json] = {("provider", each["name"]): _provider(each) for each in body["providers"]}
-    return Resolution(layers=(Layer(SHAPING, {**providers, **domains}),))
+    return {**providers, **domains}
 
 
 def _domain(row: Mapping[str, Json]) -> dict[str, Json]:
@@ -71,10 +76,11 @@ def _action(action: Json) -> Json:
 
 
 def _options(options: Mapping[str, Json]) -> dict[str, Json]:
-    return {name: _key_source(value) if name in SECRETS else value for name, value in options.items()}
+    return {name: key_source(value) if name in SECRETS else value for name, value in options.items()}
 
 
-def _key_source(reference: Mapping[str, Json]) -> Json:
+def key_source(reference: Mapping[str, Json]) -> Json:
+    """A secret that a row names, as what kumod takes: an event that asks the node's own setup for it."""
     return {"event_name": SECRET_EVENT, "event_args": [reference["secret"]]}
 
 
