@@ -194,9 +194,15 @@ class VaultDouble:
     def _approle(self, path: str, sent: dict[str, Any]) -> dict[str, Any] | None:
         name, _, what = path.partition("/")
         if not what:
+            known = self.roles.get(name)
             self.roles[name] = Role(f"role-{uuid.uuid4()}", sent)
+            if known is not None:
+                self.roles[name].role_id, self.roles[name].secret_ids = known.role_id, known.secret_ids
             return None
         role = self.roles[name]
+        if what == "role-id" and sent:
+            role.role_id = sent["role_id"]
+            return None
         if what == "role-id":
             return _JSON | {"data": {"role_id": role.role_id}}
         if what == "secret-id/destroy":
@@ -214,6 +220,8 @@ class VaultDouble:
             return _JSON | {
                 "data": {"type": "kv", "options": {"version": self.mounts[mount]}, "path": mount + "/"}
             }
+        if path == "auth":
+            return _JSON | {"data": {"approle/": {"type": "approle"}, "token/": {"type": "token"}}}
         if path.startswith("mounts/"):
             mount = _inside(namespace, path.removeprefix("mounts/"))
             self.mounts[mount] = (sent.get("options") or {}).get("version", "1")
@@ -260,6 +268,9 @@ class VaultDouble:
                 self.secrets[path][int(number) - 1].destroyed = True
             return None
         if method != "GET":
+            wanted = sent.get("options", {}).get("cas")
+            if wanted is not None and wanted != len(self.secrets.get(path, [])):
+                raise Refusal(400, "check-and-set parameter did not match the current version")
             self.secrets.setdefault(path, []).append(Version(sent["data"]))
             return _JSON | {"data": {"version": len(self.secrets[path])}}
         if not self.secrets.get(path):
