@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from tests.contract.reference import dkim, listener_domains, queue, sources
 from tests.contract.reference.files import Fields, Policy
-from tests.contract.reference.trie import Variant
+from tests.contract.reference.trie import Variant, normalised
 
 Answer = Mapping[str, Any]
 
@@ -114,6 +114,24 @@ def asked_of_the_helper(question: Mapping[str, str | None], answer: Fields | Non
             return listener_domains.parameters(answer)
         case _:
             return answer
+
+
+def holds(question: Mapping[str, str | None], policy: Policy, on_missing: str) -> bool:
+    """Whether mail waits: never where the files let it leave, be it from the host's own address."""
+    domain, tenant, campaign = (question[name] for name in ("domain", "tenant", "campaign"))
+    found = queue.answer(policy["queues"], domain or "", tenant, campaign, "nearest")
+    protocol = found.options.get("protocol", {"smtp": {}})
+    leaves = "egress_pool" in found.options or (isinstance(protocol, dict) and "smtp" not in protocol)
+    is_stranger = tenant is not None and not found.tenant_known
+    defaults_to_a_tenant = "default_tenant" in queue.settings(policy["queues"])
+    # `default` is a label of KumoMTA's trie too, but no name that mail is sent to.
+    is_destination = normalised(domain or "") != "default"
+    has_a_sender = not is_stranger and (tenant is not None or not defaults_to_a_tenant)
+    if is_destination and has_a_sender and not leaves:
+        assert on_missing == "stock", (
+            "KumoMTA would send this from the host's own address, so it must not be held"
+        )
+    return on_missing == "hold" and (is_stranger or not leaves)
 
 
 def _signer(signature: Answer) -> Fields:

@@ -15,23 +15,21 @@ from policyd.policy.kinds import KINDS
 from policyd.policy.resolving import resolve_with
 from policyd.store.documents import read_documents
 from policyd.store.pool import Connection
-from policyd.transfer.files import HelperKind, read_helper_file
-from policyd.transfer.reading import transfer
 from tests.contract import recorded
 from tests.contract.documents import documents
+from tests.contract.importing import read
 from tests.contract.questions import (
     asked_of_the_helper,
     expected,
+    holds,
     path,
     plain_listener_domain,
     said,
 )
 from tests.contract.questions import recorded as in_our_form
 from tests.contract.reach import within_reach
-from tests.contract.reference import queue
 from tests.contract.reference.files import Fields, Policy
-from tests.contract.strategies import Question, policies, questions_about
-from tests.contract.toml_writer import to_toml
+from tests.contract.strategies import policies, questions_about
 
 ANSWERED = ("listener_domain", "queue", "egress_pool", "egress_source", "dkim")
 KIND_AT = {kind.segment: kind for kind in KINDS}
@@ -89,40 +87,13 @@ async def compare(db: Connection, data: st.DataObject) -> None:
                 assert answered["hold"] == holds(question, policy, on_missing), question
 
 
-def holds(question: Question, policy: Policy, on_missing: str) -> bool:
-    """Whether mail waits: never where the files let it leave, be it from the host's own address."""
-    domain, tenant, campaign = (question[name] for name in ("domain", "tenant", "campaign"))
-    found = queue.answer(policy["queues"], domain or "", tenant, campaign, "nearest")
-    protocol = found.options.get("protocol", {"smtp": {}})
-    leaves = "egress_pool" in found.options or (isinstance(protocol, dict) and "smtp" not in protocol)
-    is_stranger = tenant is not None and not found.tenant_known
-    defaults_to_a_tenant = "default_tenant" in queue.settings(policy["queues"])
-    can_come_from_a_message = not is_stranger and (tenant is not None or not defaults_to_a_tenant)
-    if can_come_from_a_message and not leaves:
-        assert on_missing == "stock", (
-            "KumoMTA would send this from the host's own address, so it must not be held"
-        )
-    return on_missing == "hold" and (is_stranger or not leaves)
-
-
 @asynccontextmanager
 async def imported(db: Connection, policy: Policy) -> AsyncIterator[ImportReport]:
     """The database with the policy in it, and afterwards without."""
-    kinds: dict[HelperKind, list[Fields]] = {
-        "listener_domains": policy["listener_domains"],
-        "sources": policy["sources"],
-        "queues": policy["queues"],
-        "dkim": policy["dkim"],
-    }
-    files = [
-        read_helper_file(f"{kind}{number}.toml", to_toml(file), kind)
-        for kind, each in kinds.items()
-        for number, file in enumerate(each)
-    ]
     undo = db.transaction()
     await undo.start()
     try:
-        report = await import_rows(db, transfer(files), dry_run=False, actor=None, reason="parity")
+        report = await import_rows(db, read(policy), dry_run=False, actor=None, reason="parity")
         await db.execute("set constraints all immediate")
         yield report
     finally:
