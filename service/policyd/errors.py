@@ -15,7 +15,7 @@ Everything that policyd raises on purpose.
     ├── TooManyFailures             logins failed so often that the next ones are not looked at
     ├── KeyInvalid(key, problem)    a private key that cannot be used; asking again does not help
     ├── KeyGone(key)                the very key that was asked for is not where it was
-    ├── BackendUnavailable(backend) nobody answered; asking again later may help
+    ├── BackendUnavailable(trouble) nobody answered; asking again later may help
     │   ├── DatabaseUnavailable
     │   │   └── NotCaughtUp         the change log could not be read in time
     │   └── SecretsUnavailable
@@ -30,6 +30,17 @@ Nothing here knows of HTTP or of exit statuses.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Trouble: TypeAlias = Literal[
+    "unreachable", "timeout", "starting", "full", "read-only", "login", "schema", "refused", "sealed", "certificate",
+    "nonsense",
+]  # fmt: skip
+"""
+What is the matter with a backend, in one word of a closed set, for metrics: nobody is there; it does not answer in time;
+starts, stops or recovers; is out of connections, memory, disk, or over a quota; takes no writes; does not let policyd in;
+has another version's schema; refuses what it is asked; is sealed; shows a certificate that is not trusted; talks nonsense.
+"""
 
 
 class PolicydError(Exception):
@@ -186,9 +197,17 @@ class KeyGone(PolicydError):
 
 
 class BackendUnavailable(PolicydError):
-    """Nobody answered; asking again later may help."""
+    """
+    Nobody answered; asking again later may help.
+
+    *trouble* is what a backend itself did or did not do just now; None where it is known already that it cannot be asked.
+    """
 
     backend = "backend"
+
+    def __init__(self, message: str = "", *, trouble: Trouble | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.trouble = trouble
 
 
 class DatabaseUnavailable(BackendUnavailable):
@@ -201,7 +220,7 @@ class NotCaughtUp(DatabaseUnavailable):
     """The change log could not be read in time, so what is known here may be out of date."""
 
     def __init__(self, *, seconds: float) -> None:
-        super().__init__(f"the change log was not read within {seconds:g} s")
+        super().__init__(f"the change log was not read within {seconds:g} s", trouble="timeout")
         self.seconds = seconds
 
 

@@ -209,3 +209,18 @@ async def test_a_window_that_overflows_keeps_what_still_holds(site):
     await node.restart()
     assert (await ask(node, "egress_pool", "shared"))["status"] == "found"
     assert (await ask(node, "tenant", "acme"))["answer"]["egress_pool"] == "shared"
+
+
+async def test_changes_of_a_kind_that_only_newer_clients_know_are_taken_in_with_all_others(site):
+    node = await site.node(SITE, rows=ROWS)
+    await ask(node, "tenant", "acme")
+    await site.db.execute(
+        'insert into policy.change (revision, "table", key, op, new, tags)'
+        " select policy.take_revision(), 'future', '[\"x\"]', 'insert', '{}', array['future/x'];"
+        "insert into policy.change (revision, op, tags, kind) select policy.take_revision(), 'floor', '{}', 'future';"
+    )
+    await site.change("update policy.tenant set egress_pool = 'shared' where name = 'acme'", node)
+    found = await ask(node, "tenant", "acme")
+    assert (found["answer"]["egress_pool"], found.get("stale")) == ("shared", None)
+    await node.restart()
+    assert (await ask(node, "tenant", "acme"))["answer"]["egress_pool"] == "shared"

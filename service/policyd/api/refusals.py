@@ -19,9 +19,10 @@ def refusal(error: Exception, observe: Observer, request: web.BaseRequest) -> we
 
 def refusal_document(error: Exception, observe: Observer, request: web.BaseRequest) -> dict[str, object]:
     """The body of that response, for whoever sends several in one."""
+    if isinstance(error, BackendUnavailable) and error.trouble is not None:
+        observe(BackendFailed(backend=error.backend, trouble=error.trouble, reason=str(error)))
     if isinstance(error, BackendUnavailable) and error.__cause__ is not None:
         # What a driver said may name hosts, users and columns: it is for the log.
-        observe(BackendFailed(backend=error.backend, reason=str(error)))
         return problem_document(error, detail=f"{error.backend} does not give what is asked for")
     if isinstance(error, PolicydError) and problem_of(error) is not INTERNAL:
         return problem_document(error, detail=str(error))

@@ -23,7 +23,9 @@ def read_file(root: KeyRootConfig, name: str) -> bytes | None:
         directory = root.dir.resolve(strict=True)
     except OSError as error:
         # An unmounted disk is not a customer without a key.
-        raise SecretsUnavailable(f"the directory of private keys {root.dir}: {error.strerror}") from error
+        raise SecretsUnavailable(
+            f"the directory of private keys {root.dir}: {error.strerror}", trouble="unreachable"
+        ) from error
     path = Path(os.path.realpath(directory / f"{name}{root.suffix}"))
     if not path.is_relative_to(directory):
         raise KeyInvalid(problem=f"is a symbolic link that leads out of {root.dir}")
@@ -34,7 +36,9 @@ def read_file(root: KeyRootConfig, name: str) -> bytes | None:
             return None
         if error.errno == errno.ELOOP:
             raise KeyInvalid(problem="is a symbolic link that leads to itself") from None
-        raise SecretsUnavailable(f"a private key in {root.dir} cannot be read: {error.strerror}") from error
+        raise SecretsUnavailable(
+            f"a private key in {root.dir} cannot be read: {error.strerror}", trouble="refused"
+        ) from error
 
 
 def _read(path: Path) -> bytes:

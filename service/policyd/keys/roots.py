@@ -133,7 +133,9 @@ async def _in_time(
         async with asyncio.timeout(root.timeout):
             return await asyncio.wrap_future(threads.begin(do, *args, **kwargs))
     except TimeoutError:
-        raise SecretsUnavailable(f"a private key could not be read within {root.timeout:g} s") from None
+        raise SecretsUnavailable(
+            f"a private key could not be read within {root.timeout:g} s", trouble="timeout"
+        ) from None
 
 
 def _refuse_unusable(name: str, root: KeyRootConfig) -> None:

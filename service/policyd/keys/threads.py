@@ -21,7 +21,9 @@ class Threads:
     def begin(self, do: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> "Future[R]":
         """The result of *do*, when it comes; SecretsUnavailable when too much waits already."""
         if not self._places.acquire(blocking=False):
-            raise SecretsUnavailable("more private keys are asked for than can be read in time")
+            raise SecretsUnavailable(
+                "more private keys are asked for than can be read in time", trouble="full"
+            )
         work = self._pool.submit(do, *args, **kwargs)
         # When the thread is done, not when its caller gave up: a hung one still has its place.
         work.add_done_callback(lambda _: self._places.release())

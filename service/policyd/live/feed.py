@@ -107,7 +107,10 @@ class Feed:
                         pause = _FIRST_PAUSE
             except BackendUnavailable as error:
                 delay = pause * random.uniform(0.5, 1.0)  # noqa: S311  (jitter, not a secret)
-                self._observe(BackendLost(backend="postgresql", reason=str(error), retry_in=delay))
+                trouble = error.trouble or "unreachable"
+                self._observe(
+                    BackendLost(backend="postgresql", trouble=trouble, reason=str(error), retry_in=delay)
+                )
                 await asyncio.sleep(delay)
                 pause = min(pause * 2, _LONGEST_PAUSE)
 

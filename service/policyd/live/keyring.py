@@ -84,7 +84,9 @@ class Keyring:
             async with asyncio.timeout(self._deadline):
                 seen = await asyncio.gather(*(asyncio.shield(sight) for sight in sights.values()))
         except TimeoutError:
-            raise SecretsUnavailable(f"private keys were not read within {self._deadline:g} s") from None
+            raise SecretsUnavailable(
+                f"private keys were not read within {self._deadline:g} s", trouble="timeout"
+            ) from None
         return dict(zip(sights, seen, strict=True))
 
     async def key(self, places: Sequence[Place], key_id: str | None) -> Held | None:

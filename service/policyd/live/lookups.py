@@ -198,7 +198,9 @@ class Lookups:
             async with asyncio.timeout(seconds):
                 return await answer
         except TimeoutError:
-            raise DatabaseUnavailable(f"PostgreSQL did not answer within {seconds:g} s") from None
+            raise DatabaseUnavailable(
+                f"PostgreSQL did not answer within {seconds:g} s", trouble="timeout"
+            ) from None
 
     async def _read(self, lookup: Lookup) -> Served:
         kind = self._kinds[lookup.kind]

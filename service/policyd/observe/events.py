@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from policyd.errors import Trouble
 from policyd.policy.node import NodeState
 from policyd.policy.position import Position
 
@@ -18,6 +19,7 @@ class BackendLost:
     """A backend stopped answering; what is known goes on being served."""
 
     backend: str
+    trouble: Trouble
     reason: str
     retry_in: float
 
@@ -34,6 +36,7 @@ class BackendFailed:
     """A backend did not give what one request needed; *reason* is for the log alone, and may name hosts or columns."""
 
     backend: str
+    trouble: Trouble
     reason: str
 
 

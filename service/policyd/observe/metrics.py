@@ -18,6 +18,7 @@ from policyd.observe.events import (
     AuthAttempted,
     AuthOutcome,
     BackendAnswered,
+    BackendFailed,
     BackendLost,
     BackendReached,
     ChangesRead,
@@ -95,6 +96,12 @@ class Metrics:
             buckets=_BACKEND_BOUNDS,
             registry=self._registry,
         )
+        self._troubles = Counter(
+            "policyd_backend_troubles_total",
+            "Times that a backend did not give what was needed, by what was the matter",
+            ["backend", "trouble"],
+            registry=self._registry,
+        )
         self._changes = self._counter("policyd_changes_total", "Revisions that the change feed took in")
         self._lag = Gauge(
             "policyd_change_lag_seconds",
@@ -148,6 +155,9 @@ class Metrics:
                 self._backend_up.labels(observation.backend).set(1)
             case BackendLost():
                 self._backend_up.labels(observation.backend).set(0)
+                self._troubles.labels(observation.backend, observation.trouble).inc()
+            case BackendFailed():
+                self._troubles.labels(observation.backend, observation.trouble).inc()
             case VaultTokenGranted():
                 self._set_token_expiry(math.inf if observation.expires_at is None else observation.expires_at)
             case ChangesRead():

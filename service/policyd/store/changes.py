@@ -10,6 +10,7 @@ from policyd.policy.drill import Drill
 from policyd.policy.position import Position
 from policyd.policy.validity import News
 from policyd.store.documents import EMPTY
+from policyd.store.migrate import refuse_breaking
 from policyd.store.pool import Connection, translated
 from policyd.store.queries import QUERIES
 
@@ -41,14 +42,15 @@ async def read_changes(
     Kinds of which more than *most_tags* documents changed are told as floors; so is everything when the log no
     longer reaches back, or holds more than *most_rows* rows to read, so that any reading ends in time. A *since* that
     the log does not hold, or None, gives a reset. DatabaseUnavailable when there is no log at all, as in the middle
-    of a restore.
+    of a restore; SchemaIncompatible when a newer policyd has changed the schema into one that is not known here.
     """
     number, stamp = (-1, "") if since is None else (since.number, since.stamp)
     with translated():
         rows = await connection.fetch(QUERIES["changes"], number, stamp, most_tags, most_stamps, most_rows)
     head = next((row for row in rows if row["what"] == "head"), None)
     if head is None:
-        raise DatabaseUnavailable(EMPTY)
+        raise DatabaseUnavailable(EMPTY, trouble="starting")
+    refuse_breaking(next(row["revision"] for row in rows if row["what"] == "breaking"))
     position = Position(head["revision"], head["name"])
     stamps = {row["revision"]: row["name"] for row in rows if row["what"] in ("head", "stamp")}
     return Reading(

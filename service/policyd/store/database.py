@@ -7,14 +7,15 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from policyd.config import DatabaseConfig
-from policyd.errors import DatabaseUnavailable, StatementRefused
+from policyd.errors import DatabaseUnavailable, MigrationFailed, SchemaIncompatible, StatementRefused
 from policyd.observe.events import BackendAnswered, Observer
 from policyd.policy.dkim import Place
 from policyd.policy.node import NodeReport, NodeState
 from policyd.policy.position import Position
 from policyd.policy.resolving import Documents
 from policyd.store import changes, dkim_keys, documents, nodes
-from policyd.store.pool import Connection, Connections, listening
+from policyd.store.migrate import check_schema
+from policyd.store.pool import Connection, Connections, listening, refuse_read_only
 
 CHANNEL = "policy"
 BULK = 5_000
@@ -40,9 +41,10 @@ class Log:
     observe: Observer
 
     async def read(self, since: Position | None) -> changes.Reading:
-        """What happened after *since*, up to the head."""
+        """What happened after *since*, up to the head; DatabaseUnavailable when this is no primary any more."""
         began = time.perf_counter()
         reading = await changes.read_changes(self.connection, since, most_tags=BULK)
+        refuse_read_only(self.connection)
         self.observe(
             BackendAnswered(backend="postgresql", operation="changes", seconds=time.perf_counter() - began)
         )
@@ -63,6 +65,8 @@ class Database:
         """A connection to the change log; *wake* is called at notifications and when it is lost."""
         with _asking_again_may_help():
             async with listening(self._config, CHANNEL, wake) as connection:
+                # A service may have started without PostgreSQL, and a restore may bring another schema.
+                await check_schema(connection)
                 # The feed decides which server is followed: after a failover nothing may still ask the other one.
                 self._lookups.renew()
                 self._questions.renew()
@@ -139,15 +143,19 @@ class Database:
 @contextmanager
 def _asking_again_may_help() -> Iterator[None]:
     """
-    Raise DatabaseUnavailable for what PostgreSQL refuses, too.
+    Raise DatabaseUnavailable for what PostgreSQL refuses, too, and for a schema that cannot be used.
 
     What the service asks is right wherever there is policy; so a refusal is about the database, which is being
-    replaced, restored or locked up by somebody. That must end neither the service nor the answers that it has.
+    replaced, restored, migrated or locked up by somebody. That must end neither the service nor the answers that it has.
     """
     try:
         yield
+    except (SchemaIncompatible, MigrationFailed) as error:
+        raise DatabaseUnavailable(
+            f"{error}: {error.hint}" if error.hint else str(error), trouble="schema"
+        ) from error
     except StatementRefused as error:
         remedy = _REMEDIES.get(error.sqlstate, "")
         raise DatabaseUnavailable(
-            f"PostgreSQL refuses what policyd needs: {error.args[0]}{remedy}"
+            f"PostgreSQL refuses what policyd needs: {error.args[0]}{remedy}", trouble="refused"
         ) from error

@@ -11,6 +11,7 @@ from policyd.errors import DatabaseUnavailable
 from policyd.policy.position import Position
 from policyd.policy.resolving import Documents
 from policyd.policy.tags import kind_of
+from policyd.store.migrate import refuse_breaking
 from policyd.store.pool import Connection, translated
 from policyd.store.queries import QUERIES
 
@@ -23,14 +24,23 @@ EMPTY = "the log of policy is empty: this database is not restored yet"
 
 
 async def read_documents(connection: Connection, tags: Iterable[str]) -> tuple[Position, Documents]:
-    """The documents that exist among *tags* and the head of the log, in one statement and so in one snapshot."""
+    """
+    The documents that exist among *tags* and the head of the log, in one statement and so in one snapshot.
+
+    SchemaIncompatible where a newer policyd has changed what is read here into something else.
+    """
     wanted: dict[str, list[str]] = {}
     for tag in tags:
         wanted.setdefault(kind_of(tag), []).append(tag)
     kinds = tuple(sorted(wanted))
     with translated():
         rows = await connection.fetch(_statement(kinds), *(wanted[kind] for kind in kinds))
-    return _head(rows), {row["tag"]: orjson.loads(row["body"]) for row in rows if row["tag"] is not None}
+    head = _head(rows)
+    breaking = head["body"]
+    refuse_breaking(None if breaking is None else int(breaking))
+    return Position(head["number"], head["stamp"]), {
+        row["tag"]: orjson.loads(row["body"]) for row in rows if row["tag"] is not None
+    }
 
 
 @lru_cache(maxsize=256)
@@ -48,11 +58,13 @@ async def read_names(
     """At most *limit* tags of *kind*'s documents that come after the tag *after*, in a stable order, and the head."""
     with translated():
         rows = await connection.fetch(QUERIES["names"], kind, after, limit)
-    return _head(rows), [row["tag"] for row in rows if row["tag"] is not None]
+    head = _head(rows)
+    refuse_breaking(head["breaking"])
+    return Position(head["number"], head["stamp"]), [row["tag"] for row in rows if row["tag"] is not None]
 
 
-def _head(rows: Sequence[Any]) -> Position:
+def _head(rows: Sequence[Any]) -> Any:
     head = next((row for row in rows if row["tag"] is None), None)
     if head is None:
-        raise DatabaseUnavailable(EMPTY)
-    return Position(head["number"], head["stamp"])
+        raise DatabaseUnavailable(EMPTY, trouble="starting")
+    return head

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import asyncpg
@@ -82,9 +83,22 @@ async def check_schema(connection: Connection, migrations: Iterable[Migration] |
         exists = await connection.fetchval(QUERIES["is_migrated"])
         applied = await _applied(connection) if exists else {}
     _refuse_newer(applied, wanted)
-    if any(migration.number not in applied for migration in wanted):
-        found = max((number for number in applied if number <= newest), default=0)
+    missing = min((each.number for each in wanted if each.number not in applied), default=None)
+    if missing is not None:
+        found = max((number for number in applied if number < missing), default=0)
         raise SchemaIncompatible(found=found, supported=newest)
+
+
+def refuse_breaking(number: int | None) -> None:
+    """Raise SchemaIncompatible where the newest breaking migration of a database is one that this policyd does not bring."""
+    known = _shipped_numbers()
+    if number is not None and number not in known:
+        raise SchemaIncompatible(found=number, supported=max(known))
+
+
+@cache
+def _shipped_numbers() -> frozenset[int]:
+    return frozenset(migration.number for migration in shipped_migrations())
 
 
 async def _applied(connection: Connection) -> dict[int, tuple[str, bool]]:

@@ -17,7 +17,7 @@ import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
 from policyd.config import DatabaseConfig
-from policyd.errors import ConfigError, Conflict, DatabaseUnavailable, StatementRefused
+from policyd.errors import ConfigError, Conflict, DatabaseUnavailable, StatementRefused, Trouble
 from policyd.observe.events import BackendAnswered, Observer
 
 if TYPE_CHECKING:
@@ -42,6 +42,15 @@ _GONE = (
 )
 """What asking again later, or asking another host, may mend."""
 
+_TROUBLES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Trouble], ...] = (
+    ((asyncpg.TargetServerAttributeNotMatched, asyncpg.ReadOnlySQLTransactionError), "read-only"),
+    (asyncpg.InsufficientResourcesError, "full"),
+    (asyncpg.CannotConnectNowError, "starting"),
+    ((asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError), "login"),
+    ((TimeoutError, asyncpg.QueryCanceledError), "timeout"),
+)
+"""The first that an error is an instance of; whatever else is gone is unreachable."""
+
 _NOT_LET_IN = (
     ConnectionError,
     FileNotFoundError,
@@ -65,7 +74,9 @@ def translated() -> Iterator[None]:
         yield
     except _GONE as error:
         raise DatabaseUnavailable(
-            _sentence(error), hint=_WHERE if isinstance(error, _NOT_LET_IN) else None
+            _sentence(error),
+            trouble=next((trouble for kind, trouble in _TROUBLES if isinstance(error, kind)), "unreachable"),
+            hint=_WHERE if isinstance(error, _NOT_LET_IN) else None,
         ) from error
     except asyncpg.IntegrityConstraintViolationError as error:
         # The detail of these two names a key; that of the others quotes the row, and whatever secret was put there.
@@ -124,6 +135,20 @@ async def connect(
             return connection
     except ValueError as error:
         raise _unusable(error) from None
+
+
+def refuse_read_only(connection: Connection) -> None:
+    """
+    Raise DatabaseUnavailable where the server of *connection* has said meanwhile that it takes no writes any more.
+
+    So begins many a failover: what it holds is soon not what others write, and nobody could vouch for it.
+    """
+    reported = connection.get_settings()
+    names = ("default_transaction_read_only", "in_hot_standby")
+    if any(getattr(reported, name, "off") == "on" for name in names):
+        raise DatabaseUnavailable(
+            "PostgreSQL takes no more writes: it has become read-only", trouble="read-only"
+        )
 
 
 async def close(connection: Connection) -> None:

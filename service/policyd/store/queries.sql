@@ -1,6 +1,6 @@
 -- documents --
--- The log's head (first row), then each wanted document that exists, of all kinds, in one snapshot.
-select null as tag, null as body, head.number, head.stamp
+-- The log's head with the newest breaking migration (first row), then each wanted document that exists, in one snapshot.
+select null as tag, (select max(number) from policy.migration where breaking)::text as body, head.number, head.stamp
   from (select number, stamp from policy.revision order by number desc limit 1) head
 union all
 select tag, body::text, null, null from policy.listener_domain_document where tag = any($1::text[])
@@ -32,9 +32,9 @@ union all
 select tag, body::text, null, null from policy.dkim_key_document where tag = any($14::text[]);
 
 -- changes --
--- What happened after a position, up to the head: the head, new revisions' stamps, changed tags, floors; and which drills
--- are on, with the seconds that they have left. What the log
--- no longer tells, or what would take too long to tell (a million rows imported), is told as floors of all kinds.
+-- What happened after a position, up to the head: the head, the newest breaking migration, new revisions' stamps, changed
+-- tags, floors; and which drills are on, with the seconds that they have left. What the log no longer tells, or what would
+-- take too long to tell (a million rows imported), is told as floors of all kinds.
 with head as (
   select number, stamp, extract(epoch from at)::float8 as at
     from policy.revision order by number desc limit 1
@@ -64,6 +64,8 @@ with head as (
    where r.known and r.untold
 )
 select 'head' as what, stamp as name, number as revision, reader.known as flag, at from head, reader
+union all
+select 'breaking', null, max(number), null, null from policy.migration where breaking
 union all
 (select 'stamp', stamp, number, null, null from policy.revision
   where number < (select number from head) and number > case when (select known from reader) then $1 else -1 end
@@ -101,41 +103,41 @@ select 'tag', c.tag, c.revision,
 select exists (select from policy.revision where number = $1 and stamp = $2);
 
 -- names --
--- The log's head (first row), then a page of the tags of one kind, in the order of their text.
-select null as tag, head.number, head.stamp
+-- The log's head with the newest breaking migration (first row), then a page of the tags of one kind, in their text's order.
+select null as tag, head.number, head.stamp, (select max(number) from policy.migration where breaking) as breaking
   from (select number, stamp from policy.revision order by number desc limit 1) head
 union all
-(select tag, null, null from policy.listener_domain_document
+(select tag, null, null, null from policy.listener_domain_document
   where $1 = 'listener_domain' and tag > $2 order by tag limit $3)
 union all
-(select tag, null, null from policy.egress_source_document
+(select tag, null, null, null from policy.egress_source_document
   where $1 = 'egress_source' and tag > $2 order by tag limit $3)
 union all
-(select tag, null, null from policy.egress_pool_document
+(select tag, null, null, null from policy.egress_pool_document
   where $1 = 'egress_pool' and tag > $2 order by tag limit $3)
 union all
-(select tag, null, null from policy.tenant_document
+(select tag, null, null, null from policy.tenant_document
   where $1 = 'tenant' and tag > $2 order by tag limit $3)
 union all
-(select tag, null, null from policy.queue_settings_document
+(select tag, null, null, null from policy.queue_settings_document
   where $1 = 'queue_settings' and tag > $2 order by tag limit $3)
 union all
-(select tag, null, null from policy.queue_document
+(select tag, null, null, null from policy.queue_document
   where $1 = 'queue' and tag > $2 order by tag limit $3)
 union all
-(select tag, null, null from policy.shaping_document
+(select tag, null, null, null from policy.shaping_document
   where $1 = 'shaping' and tag > $2 order by tag limit $3)
 union all
-(select tag, null, null from policy.webhook_document
+(select tag, null, null, null from policy.webhook_document
   where $1 = 'webhook' and tag > $2 order by tag limit $3)
 union all
-(select tag, null, null from policy.dkim_settings_document
+(select tag, null, null, null from policy.dkim_settings_document
   where $1 = 'dkim_settings' and tag > $2 order by tag limit $3)
 union all
-(select tag, null, null from policy.dkim_domain_document
+(select tag, null, null, null from policy.dkim_domain_document
   where $1 = 'dkim_domain' and tag > $2 order by tag limit $3)
 union all
-(select tag, null, null from policy.dkim_signature_document
+(select tag, null, null, null from policy.dkim_signature_document
   where $1 = 'dkim_signature' and tag > $2 order by tag limit $3);
 
 -- report_node --

@@ -77,7 +77,7 @@ def test_no_value_makes_a_second_line_or_another_field(
     log_to: Any, value: str, form: Literal["text", "json"]
 ) -> None:
     lines = log_to("debug", form)
-    make_logs()(events.BackendLost(backend="postgresql", reason=value, retry_in=0.5))
+    make_logs()(events.BackendLost(backend="postgresql", trouble="unreachable", reason=value, retry_in=0.5))
     (line,) = lines()
     assert line.isprintable()
     if form == "json":

@@ -101,7 +101,7 @@ def test_a_backend_is_down_until_it_is_reached_and_when_it_is_lost() -> None:
     up = [sample(metrics, "policyd_backend_up", backend="postgresql")]
     metrics(events.BackendReached(backend="postgresql"))
     up.append(sample(metrics, "policyd_backend_up", backend="postgresql"))
-    metrics(events.BackendLost(backend="postgresql", reason="gone", retry_in=1.0))
+    metrics(events.BackendLost(backend="postgresql", trouble="unreachable", reason="gone", retry_in=1.0))
     up.append(sample(metrics, "policyd_backend_up", backend="postgresql"))
     assert up == [0, 1, 0]
 

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from typing import Final, Literal, TypeAlias
 
 from policyd.config import VaultConfig
-from policyd.errors import SecretsUnavailable
+from policyd.errors import SecretsUnavailable, Trouble
 from policyd.keys.threads import Threads
 from policyd.keys.vault.wire import Question, Refused, Reply, Unreachable, Wire
 from policyd.observe.events import BackendAnswered, BackendLost, BackendReached, Observer
@@ -89,14 +89,14 @@ class Calls:
             async with asyncio.timeout(deadline - time.monotonic() + _GRACE):
                 reply, seconds = await asyncio.wrap_future(work)
         except TimeoutError:
-            self._lose("did not answer in time")
+            self._lose("did not answer in time", "timeout")
             raise SecretsUnavailable(f"Vault: {self._reason}") from None
         except Unreachable as unreachable:
-            self._lose(str(unreachable))
+            self._lose(str(unreachable), unreachable.trouble)
             raise SecretsUnavailable(f"Vault: {self._reason}") from None
         except Refused as refused:
             if refused.status in _GONE and not (operation == "health" and refused.status in _STANDBY):
-                self._lose(str(refused))
+                self._lose(str(refused), "full" if refused.status == 429 else "sealed")
                 raise SecretsUnavailable(f"Vault: {self._reason}") from None
             self._reach()
             raise
@@ -109,7 +109,7 @@ class Calls:
         self._threads.close()
         self._wire.close()
 
-    def _lose(self, reason: str) -> None:
+    def _lose(self, reason: str, trouble: Trouble) -> None:
         if self.again_in:  # asked before the failure was known: one outage, not several
             return
         delay = min(_LAST_RETRY, _FIRST_RETRY * 2 ** min(self._failures, 10)) * (0.5 + self._jitter() / 2)
@@ -117,7 +117,7 @@ class Calls:
         self._reason = reason
         self._reached = False
         self._again_at = time.monotonic() + delay
-        self._observe(BackendLost(backend=_BACKEND, reason=reason, retry_in=delay))
+        self._observe(BackendLost(backend=_BACKEND, trouble=trouble, reason=reason, retry_in=delay))
         self._lost()
 
     def _reach(self) -> None:

@@ -21,7 +21,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import NewConnectionError
 
 from policyd.config import VaultConfig
-from policyd.errors import ConfigError
+from policyd.errors import ConfigError, Trouble
 
 _LARGEST_BODY: Final = 2**20
 _MOST_REDIRECTS: Final = 2
@@ -56,14 +56,19 @@ class Refused(Exception):
 
 
 class Unreachable(Exception):
-    """No address gave an answer that counts; says why, for each."""
+    """No address gave an answer that counts; says why, for each, and in a word for the last of them."""
+
+    def __init__(self, reason: str, *, trouble: Trouble) -> None:
+        super().__init__(reason)
+        self.trouble = trouble
 
 
 class _Failed(Exception):
     """One address gave no answer that counts. *sent*: it may have acted on the question nevertheless."""
 
-    def __init__(self, reason: str, *, sent: bool, dropped: bool = False) -> None:
+    def __init__(self, reason: str, trouble: Trouble, *, sent: bool, dropped: bool = False) -> None:
         super().__init__(reason)
+        self.trouble = trouble
         self.sent = sent
         self.dropped = dropped
 
@@ -89,7 +94,7 @@ class Adapter(RawAdapter):  # type: ignore[misc]  # hvac has no types
             if status not in (301, 302, 307, 308):
                 return _reply(status, content)
             self.base_uri = self._wire.target(location, url)
-        raise _Failed("redirects in circles", sent=True)
+        raise _Failed("redirects in circles", "nonsense", sent=True)
 
     def health(self) -> Reply:
         """`sys/health`, which refuses a request that names a namespace."""
@@ -130,6 +135,7 @@ class Wire:
         """
         waiting = deque(sorted(self._addresses, key=lambda address: address != self._preferred))
         reasons: list[str] = []
+        trouble: Trouble = "unreachable"
         redialled = False
         while waiting:
             address = waiting.popleft()
@@ -138,6 +144,7 @@ class Wire:
                 reply: Reply = question(adapter)
             except _Failed as failed:
                 reasons.append(f"{address} {failed}")
+                trouble = failed.trouble
                 if failed.sent and not repeatable:
                     break
                 if (
@@ -152,14 +159,16 @@ class Wire:
             else:
                 self._preferred = address
                 return reply
-        raise Unreachable("; ".join(dict.fromkeys(reasons)))
+        raise Unreachable("; ".join(dict.fromkeys(reasons)), trouble=trouble)
 
     def target(self, location: str, url: str) -> str:
         """The configured address that *location* leads to, if it does not lead astray."""
         for address in self._addresses:
             if _same(location, Adapter.urljoin(address, url)):
                 return address
-        raise _Failed(f"redirects to {_shown(location)}, which vault.address does not name", sent=False)
+        raise _Failed(
+            f"redirects to {_shown(location)}, which vault.address does not name", "nonsense", sent=False
+        )
 
     def close(self) -> None:
         """Close idle connections; a question under way ends at its deadline."""
@@ -207,7 +216,7 @@ def _reply(status: int, content: bytes) -> Reply:
     except ValueError:
         body = None
     if not isinstance(body, dict) or (not content and status != 204):
-        raise _Failed(f"answers {status} with something that is not Vault's", sent=True)
+        raise _Failed(f"answers {status} with something that is not Vault's", "nonsense", sent=True)
     if status >= 300:
         raise Refused(status, body)
     return Reply(status=status, body=body)
@@ -216,7 +225,7 @@ def _reply(status: int, content: bytes) -> Reply:
 def _left(deadline: float) -> float:
     left = deadline - time.monotonic()
     if left <= 0:
-        raise _Failed("did not answer in time", sent=False)
+        raise _Failed("did not answer in time", "timeout", sent=False)
     return left
 
 
@@ -226,9 +235,9 @@ def _chunks(response: requests.Response, deadline: float) -> Iterator[bytes]:
     while chunk := response.raw.read1(65_536):
         size += len(chunk)
         if size > _LARGEST_BODY:
-            raise _Failed(f"answers with more than {_LARGEST_BODY} bytes", sent=True)
+            raise _Failed(f"answers with more than {_LARGEST_BODY} bytes", "nonsense", sent=True)
         if time.monotonic() > deadline:
-            raise _Failed("did not answer in time", sent=True)
+            raise _Failed("did not answer in time", "timeout", sent=True)
         yield chunk
 
 
@@ -240,13 +249,15 @@ def _failure(error: Exception) -> _Failed:
     if isinstance(error, requests.exceptions.SSLError):
         said = [each.verify_message for each in chain if isinstance(each, ssl.SSLCertVerificationError)]
         why = f": {said[0]}" if said else ""
-        return _Failed(f"has a TLS certificate that is not accepted{why} (vault.ca_file)", sent=False)
+        said_so = f"has a TLS certificate that is not accepted{why} (vault.ca_file)"
+        return _Failed(said_so, "certificate", sent=False)
     # urllib3 counts a refused connection among the timeouts.
     if any(isinstance(each, timeout) and not isinstance(each, NewConnectionError) for each in chain):
-        return _Failed("did not answer in time", sent=not isinstance(error, requests.ConnectTimeout))
+        is_sent = not isinstance(error, requests.ConnectTimeout)
+        return _Failed("did not answer in time", "timeout", sent=is_sent)
     said = [each.strerror for each in chain if isinstance(each, OSError) and each.strerror]
     reason = said[0] if said else "closed the connection" if dropped else type(error).__name__
-    return _Failed(f"cannot be reached: {reason}", sent=dropped, dropped=dropped)
+    return _Failed(f"cannot be reached: {reason}", "unreachable", sent=dropped, dropped=dropped)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
