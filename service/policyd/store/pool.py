@@ -7,6 +7,7 @@ milliseconds when more ask than there are connections, and resets a connection a
 
 import asyncio
 import contextlib
+import os
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -19,6 +20,7 @@ from asyncpg.connect_utils import SessionAttribute
 from policyd.config import DatabaseConfig
 from policyd.errors import ConfigError, Conflict, DatabaseUnavailable, StatementRefused, Trouble
 from policyd.observe.events import BackendAnswered, Observer
+from policyd.store.hosts import Host, first_of, hosts_of
 
 if TYPE_CHECKING:
     from asyncpg import Record
@@ -121,10 +123,13 @@ async def connect(
             "max_parallel_workers_per_gather": "0",
             "plan_cache_mode": "force_generic_plan",
         }
-    try:
+
+    async def dial(host: Host | None) -> Connection:
         with translated():
             connection: Connection = await asyncpg.connect(
                 config.dsn or None,
+                host=None if host is None else host.name,
+                port=None if host is None else host.port,
                 password=config.password or None,
                 timeout=config.connect_timeout,
                 # The server's own timeout answers first; this one is for a server that answers nothing.
@@ -133,6 +138,10 @@ async def connect(
                 target_session_attrs=SessionAttribute.read_write,
             )
             return connection
+
+    try:
+        hosts = hosts_of(config.dsn, os.environ)
+        return await (first_of(hosts, dial, asyncpg.Connection.terminate) if hosts else dial(None))
     except ValueError as error:
         raise _unusable(error) from None
 
