@@ -60,6 +60,12 @@ local function objection(msg, tenant, source, answer)
   )
 end
 
+-- Whatever the queue would be: that there is no such tenant is known from the
+-- name index, in an outage too.
+local function is_nobody(tenant)
+  return tenant and lookup.ask(kinds.tenant(tenant)).status == 'none'
+end
+
 local function take(msg, name, is_removed)
   if is_removed then
     msg:remove_all_named_headers(name)
@@ -82,7 +88,9 @@ local function run(msg)
       campaign or msg:get_meta 'campaign'
     )
   )
-  if found.status ~= 'found' then
+  if found.status ~= 'found' and is_nobody(tenant) then
+    found = { answer = { tenant_known = false } }
+  elseif found.status ~= 'found' then
     return 'unknown'
   end
   local problem = tenant and objection(msg, tenant, source, found.answer)

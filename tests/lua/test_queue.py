@@ -86,6 +86,13 @@ async def test_a_tenant_without_a_row_is_refused_for_good_in_an_outage_too(site)
     )
 
 
+async def test_that_a_tenant_has_no_row_is_known_in_an_outage_without_ever_having_been_asked(site):
+    node = await site.node(rows=ROWS)
+    assert (await node.receive(SENDER, "y@a.example")).code == 250
+    await site.endpoint.be("silent")
+    assert (await node.receive(SENDER, "y@a.example", data=GHOST)).code == 500
+
+
 @pytest.mark.parametrize(
     ("authz", "authz_id", "code"),
     [
