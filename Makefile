@@ -25,6 +25,11 @@ test: venv  ## all tests, against a real PostgreSQL (ARGS=… for pytest)
 	@echo "  pytest"
 	@$(BIN)/python -m pytest -q $(ARGS)
 
+.PHONY: test-kumod
+test-kumod: venv  ## the tests with a real kumod: $KUMOD, or KumoMTA's package (ARGS=… for pytest)
+	@echo "  pytest tests/kumod"
+	@$(BIN)/python -m pytest -q tests/kumod $(ARGS)
+
 .PHONY: lint
 lint: venv  ## formatter, ruff, mypy strict, import-linter; stylua and luacheck where they are
 	@echo "  ruff format --check"; $(BIN)/ruff format --quiet --check . || { echo "  make format does that"; exit 1; }

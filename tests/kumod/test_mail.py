@@ -1,0 +1,76 @@
+"""Mail through a real kumod: who may relay, from where it leaves, where it goes, when it is tried again."""
+
+from tests.kumod.mail import RECIPIENT, message, send
+from tests.kumod.site import GOLD, ROWS, SHARED, until
+
+
+async def test_mail_leaves_by_the_pool_of_its_tenant(site):
+    await site.node()
+    shared = await site.deliver()
+    gold = await site.deliver(X_Tenant="acme")
+    assert (shared.peer, shared.greeting) == (SHARED, "one.a.example")
+    assert (gold.peer, gold.greeting) == (GOLD, "two.a.example")
+
+
+async def test_only_those_with_a_row_may_relay(site):
+    node = await site.node()
+    assert (await send(node.smtp[0], "x@b.example")).code == 550
+    assert (await send(node.smtp[0], "x@A.EXAMPLE")).code == 250
+    await site.sink.receive()
+
+
+async def test_a_tenant_without_a_row_is_refused_for_good(site):
+    await site.node()
+    reply = await site.send(X_Tenant="ghost")
+    assert (reply.code, reply.to) == (500, "DATA")
+
+
+async def test_injected_mail_takes_the_same_way(site):
+    await site.node()
+    answer = await site.inject("injected")
+    assert (answer["success_count"], answer["fail_count"]) == (1, 0)
+    (delivery,) = await site.sink.receive()
+    assert (delivery.peer, delivery.header("Subject")) == (SHARED, "injected")
+
+
+async def test_a_routing_domain_is_where_mail_goes_instead(site):
+    # No MX and no address: kumod can only reach it through the other.
+    await site.node(
+        rows=ROWS
+        + "insert into policy.queue (domain, routing_domain) values ('lost.invalid', 'relay.example');"
+    )
+    delivery = await site.deliver(recipient="y@lost.invalid")
+    assert delivery.recipients == ("y@lost.invalid",)
+    assert await site.kumod.scheduled("lost.invalid!relay.example") is not None
+
+
+async def test_a_queue_retries_as_its_rows_say(site):
+    node = await site.node(
+        rows=ROWS
+        + """
+        insert into policy.queue (domain, options) values
+          ('dest.example', '{"retry_interval": "7m", "max_retry_interval": "1h", "max_age": "2 days"}');
+        insert into policy.queue_tenant (domain, tenant, options) values ('dest.example', 'acme', '{"max_age": 3600}');
+        """
+    )
+    site.sink.verdict = lambda _: "450 4.2.0 not now"
+    assert (await site.send(X_Tenant="acme", X_Campaign="welcome")).code == 250
+    name = "welcome:acme@dest.example"
+    await until(lambda: site.sink.refused)
+    queue = await node.scheduled(name)
+    while queue["num_scheduled"] == 0:
+        queue = await node.scheduled(name)
+    config = queue["queue_config"]
+    wanted = {"egress_pool": "gold", "retry_interval": "7m", "max_retry_interval": "1h", "max_age": "1h"}
+    assert {key: config[key] for key in wanted} == wanted
+    (waiting,) = queue["messages"]
+    assert waiting["message"]["num_attempts"] == 1
+    assert waiting["message"]["meta"]["policyd_revision"] >= 1
+
+
+async def test_several_recipients_each_have_their_queue(site):
+    node = await site.node()
+    reply = await send(node.smtp[0], "x@a.example", RECIPIENT, "z@one.dest.example", data=message("both"))
+    assert reply.code == 250
+    got = await site.sink.receive(2)
+    assert sorted(delivery.recipients for delivery in got) == [("y@dest.example",), ("z@one.dest.example",)]
