@@ -17,7 +17,7 @@ Exit statuses:
   2  the command line or the configuration is wrong
   3  PostgreSQL, or whoever else is needed, does not answer: try again later
   4  policyd is running already
-  5  nothing to do: what was asked for is there already (policyd shaping pull); nobody to wait for (policyd wait)
+  5  done, but not as usual: up to date (shaping pull), nobody to wait for (wait), differences (diff)
   6  not yet: the time to wait is over (policyd wait)
   7  the drill was not passed (policyd drill)
 """
@@ -29,6 +29,8 @@ COMMANDS: Mapping[str, str] = {
     "serve": "serve.serve",
     "import": "transfer.import_files",
     "export": "exporting.export",
+    "diff": "applying.diff",
+    "apply": "applying.apply",
     "lookup": "asking.lookup",
     "explain": "asking.explain",
     "shaping": "shaping.shaping",

@@ -7,6 +7,9 @@ from typing import Literal, TypeAlias
 
 from policyd.errors import Conflict, PolicyInvalid
 from policyd.errors import Problem as PlacedProblem
+from policyd.operate.differences import DocumentChange, differences
+from policyd.operate.differences import besides as in_database_alone
+from policyd.operate.reach import Reach, read_reach
 from policyd.store import rows as store
 from policyd.store.notices import notices_of
 from policyd.store.pool import Connection
@@ -38,8 +41,9 @@ class ImportReport:
     dry_run: bool
     revision: int | None
     """None where nothing changed."""
-    besides: Mapping[str, Sequence[store.Record]] = field(default_factory=dict)
-    """Keys and tags of the rows that are not in the files, by table, if they were asked for."""
+    differences: tuple[DocumentChange, ...] = ()
+    """The same by document; and what is in the database alone, if that was to be told."""
+    reach: Reach | None = None
     tables: Mapping[str, Counts] = field(default_factory=dict)
     changes: tuple[store.RowChange, ...] = ()
     notes: tuple[Note, ...] = ()
@@ -56,12 +60,13 @@ async def import_rows(
     reason: str,
     absent: Absent = "stay",
     many: bool = True,
+    with_reach: bool = False,
 ) -> ImportReport:
     """
     Stores what the files come to, and reports it. Raises `PolicyInvalid` with everything that stands against it.
 
     *absent* is what becomes of rows that are not in the files, of the kinds that there are files of. Without *many*,
-    PostgreSQL refuses a change of many rows at once.
+    PostgreSQL refuses a change of many rows at once. *with_reach*: how far it reaches is told, too.
     """
     warnings: list[str] = []
 
@@ -87,8 +92,11 @@ async def import_rows(
             await _delete_besides(connection, held, transfer)
         elif absent == "tell":
             besides = await store.rows_besides(connection, held, transfer.kinds)
+        await store.check_now(connection)
         staying = [] if absent == "delete" else await _staying_providers(connection, wanted)
         changes = await store.changes_so_far(connection)
+        differing = [*differences(changes), *in_database_alone(besides)]
+        reach = await read_reach(connection, differing) if with_reach else None
     if not dry_run:
         await store.analyze(connection, {change.table for change in changes})
     return ImportReport(
@@ -96,7 +104,8 @@ async def import_rows(
         revision=changes[0].revision if changes else None,
         tables=_counts(wanted, changes),
         changes=tuple(changes),
-        besides=besides,
+        differences=tuple(differing),
+        reach=reach,
         notes=(*transfer.notes, *dangling, *base_notes, *staying, *host_address),
         warnings=tuple(warnings),
     )

@@ -303,6 +303,37 @@ select not exists (select from policy.listener_domain)
 -- How many rows there are that hold hashes.
 select (select count(*) from policy.smtp_credential) as credentials, (select count(*) from policy.api_token) as tokens;
 
+-- pools_of_sources --
+-- The pools that sources are in, for any group of nodes.
+select e.source, array_agg(distinct e.pool order by e.pool) as pools
+  from (select source, pool from policy.egress_pool_entry where source = any($1::text[])
+        union all
+        select source, pool from policy.egress_pool_group_entry where source = any($1::text[])) e
+ group by e.source;
+
+-- users_of_pools --
+-- How many tenants and queues name each of these pools, and whether the default queue does.
+select p.pool,
+       (select count(*) from policy.tenant t where t.egress_pool = p.pool) as tenants,
+       (select count(*) from policy.queue q where q.egress_pool = p.pool and q.domain <> 'default')
+         + (select count(*) from policy.queue_tenant q where q.egress_pool = p.pool)
+         + (select count(*) from policy.queue_campaign q where q.egress_pool = p.pool) as queues,
+       exists (select from policy.queue q where q.egress_pool = p.pool and q.domain = 'default') as is_default
+  from unnest($1::text[]) p (pool);
+
+-- count_touched --
+-- How many domains and tenants are among these, or name one of these pools.
+select (select count(*) from (
+          select unnest($1::text[])
+          union select domain from policy.queue where egress_pool = any($3::text[]) and domain <> 'default'
+          union select domain from policy.queue_tenant where egress_pool = any($3::text[])
+          union select domain from policy.queue_campaign where egress_pool = any($3::text[])) d) as domains,
+       (select count(*) from (
+          select unnest($2::text[])
+          union select name from policy.tenant where egress_pool = any($3::text[])
+          union select tenant from policy.queue_tenant where egress_pool = any($3::text[])
+          union select tenant from policy.queue_campaign where egress_pool = any($3::text[])) t) as tenants;
+
 -- samples --
 -- One name of each kind that a person can try, and how many rows there are.
 select (select domain from policy.listener_domain

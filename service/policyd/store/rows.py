@@ -172,8 +172,6 @@ async def write_rows(
                     for parent in parents
                 ]
                 await connection.execute(table.delete_others(called), _array(documents), _array(given))
-        # What is checked at the end is checked now, so that a dry run hears of it, too.
-        await connection.execute("set constraints all immediate")
 
 
 async def _columns(
@@ -212,6 +210,12 @@ async def delete_besides(
 
 def _held_by(kinds: Collection[str]) -> list[Table]:
     return [BY_NAME[name] for kind, tables in OF_KIND.items() if kind in kinds for name in tables]
+
+
+async def check_now(connection: Connection) -> None:
+    """Checks now what is checked at the end, so that a dry run hears of it, too."""
+    with translated():
+        await connection.execute("set constraints all immediate")
 
 
 async def default_has_pool(connection: Connection) -> bool:
