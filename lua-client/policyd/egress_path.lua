@@ -11,12 +11,13 @@ local shaping_file = require 'policyd.shaping_file'
 local mod = {}
 -- What is sent to webhooks goes to one HTTP endpoint a domain: rules for mail,
 -- like the packaged 100 messages a second, would only let records pile up.
-local WEBHOOKS = '.policyd.log_hook'
 local WEBHOOK = {
   connection_limit = 10,
   max_deliveries_per_connection = 100000,
   max_ready = 20000,
 }
+-- kumod waits no longer for a batch to fill than for anything else.
+local IDLE = 5
 
 local load_shared
 
@@ -31,18 +32,22 @@ local function load(names, _, options)
   return loaded
 end
 
--- What KumoMTA's own helper, where it is set up, has loaded; else what this
--- one has.
-function mod.shaping()
-  local config = shaping.CONFIGURED
-  local is_there = shaping_file.is_there()
-  if not is_there and handles.shaped:sum() == 1 then
-    error(shaping_file.path() .. ' is gone', 0)
+-- What KumoMTA's own helper has loaded, where it is set up: with what the TSA
+-- daemon says. What makes no sense there is like a daemon that is down.
+local function with_automation(stock)
+  local ok, loaded = pcall(stock.load_shaping_data)
+  if ok then
+    return loaded
   end
-  if config.stock then
-    return config.stock.load_shaping_data()
-  end
-  local options = config.options
+  require('policyd.report').trouble(
+    'automation',
+    'shaping goes on without what the TSA daemon says: '
+      .. require('policyd.construct').reason(loaded)
+  )
+end
+
+local function from_files(is_there)
+  local options = shaping.CONFIGURED.options
   load_shared = load_shared
     or kumo.memoize(load, {
       name = 'user.' .. handles.name 'shaping',
@@ -64,22 +69,35 @@ function mod.shaping()
   )
 end
 
-local function is_webhook(domain)
-  return domain:sub(-#WEBHOOKS) == WEBHOOKS
+function mod.shaping()
+  local is_there = shaping_file.is_there()
+  if not is_there and handles.shaped:sum() == 1 then
+    error(shaping_file.path() .. ' is gone', 0)
+  end
+  local stock = shaping.CONFIGURED.stock
+  return stock and with_automation(stock) or from_files(is_there)
 end
 
-local function for_webhooks()
-  local copy = {}
+-- The label of a webhook's queue; nil for a domain of mail.
+local function webhook_of(domain)
+  return domain:match '^(.*)%.policyd%.log_hook$'
+end
+
+local function for_webhook(label)
+  local params = {}
   for name, value in pairs(WEBHOOK) do
-    copy[name] = value
+    params[name] = value
   end
-  return copy
+  local latency = package.loaded['policyd.log_hooks']
+    and require('policyd.webhooks').latency(label)
+  params.idle_timeout = IDLE + (latency or 0)
+  return params
 end
 
 local function path_config(loaded, domain, source, site, skip_make)
   local params = loaded
       and loaded:get_egress_path_config(domain, source, site)
-    or for_webhooks()
+    or for_webhook(webhook_of(domain))
   params.refresh_strategy = params.refresh_strategy or 'Epoch'
   return skip_make and params or kumo.make_egress_path(params)
 end
@@ -92,7 +110,7 @@ end
 
 function mod.get_egress_path_config(domain, ...)
   local loaded
-  if not is_webhook(domain) then
+  if not webhook_of(domain) then
     local ok, result = pcall(mod.shaping)
     if not ok then
       -- This message is tried later, and those after it wait until the feed

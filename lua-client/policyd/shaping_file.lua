@@ -127,7 +127,7 @@ local function written(path, text)
 end
 
 -- Nobody else's name: two processes may live for a moment.
-local function aside()
+function mod.aside()
   return string.format('%s.%08x.json', mod.path(), math.random(0, 0xffffffff))
 end
 
@@ -150,7 +150,7 @@ end
 
 -- Puts it in place, or says why kumod would not take it.
 local function replace(text)
-  local new = aside()
+  local new = mod.aside()
   written(new, text)
   local refused = problem_with(new)
   local ok, problem = not refused, nil

@@ -32,17 +32,20 @@ local function fetched()
   return got.text
 end
 
--- Calls `use(path)` with the text in a file of its own.
+-- Calls `use(path)` with the text in a file of its own; not beside the store,
+-- which may not be there yet, if there is another place.
 local function with_file(text, use)
-  local name = os.tmpname()
-  local path = name .. '.json'
+  local ok, name = pcall(os.tmpname)
+  local path = ok and name .. '.json' or shaping_file.aside()
   local file = assert(io.open(path, 'wb'))
   file:write(text)
   file:close()
-  local ok, problem = pcall(use, path)
-  os.remove(name)
+  local is_fine, problem = pcall(use, path)
   os.remove(path)
-  if not ok then
+  if ok then
+    os.remove(name)
+  end
+  if not is_fine then
     error(problem, 0)
   end
 end

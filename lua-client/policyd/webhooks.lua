@@ -55,6 +55,20 @@ local function assign(list)
   end
 end
 
+-- By the first letter of a unit.
+local SECONDS = { h = 3600, m = 60, s = 1 }
+
+-- Whole seconds of '1m 30s', at least as many.
+local function seconds_of(text)
+  local seconds = 0
+  for number, unit in text:gmatch '([%d.]+) *(%a+)' do
+    local is_part = unit:find '^[num]s'
+    local length = is_part and 0.001 or SECONDS[unit:sub(1, 1)] or 0
+    seconds = seconds + tonumber(number) * length
+  end
+  return math.ceil(seconds)
+end
+
 local answered, known
 
 -- What is known now, and the answer that it comes from. Leave both as they are.
@@ -83,6 +97,12 @@ function mod.find(name)
     return webhook
   end
   return nil, found.status ~= 'unknown' and not found.stale
+end
+
+-- How long its batches may be waited for, in seconds.
+function mod.latency(label)
+  local ok, webhook = pcall(mod.find, label)
+  return ok and webhook and seconds_of(webhook.max_batch_latency) or 0
 end
 
 -- A tenant's name may stand in the queue's name only.

@@ -13,6 +13,7 @@ import pytest
 from tests.lua.faults import endpoint_before
 from tests.lua.kumo_sim.errors import HandlerFailed
 from tests.lua.sites import MODULES, ROWS, SENDER
+from tests.lua.test_shaping import STATIC
 
 DEST = "y@a.example"
 SOON = "queue_config = { retry_interval = '2s', max_retry_interval = '2s' }"
@@ -438,12 +439,21 @@ async def test_retries_are_as_setup_says(site, hook):
 
 async def test_rules_for_mail_do_not_slow_webhooks_down(site, hook):
     shaping = "kumo.on('get_egress_path_config', require('policyd.shaping'):setup_with_automation { no_default_files = true }.get_egress_path_config)"
-    static = "kumo.on('get_egress_path_config', function() return kumo.make_egress_path {} end)\n"
     rows = "insert into policy.shaping_domain (domain, options) values ('default', '{\"max_message_rate\": \"1/h\"}');"
-    node = await site.node(shaping + hooked().replace(static, ""), rows=ROWS + rows)
+    node = await site.node(shaping + hooked().replace(STATIC, ""), rows=ROWS + rows)
     assert "max_message_rate" in await node.egress_path("a.example", "unspecified")
     path = await node.egress_path("acme.policyd.log_hook", "unspecified")
     assert "max_message_rate" not in path
+
+
+@pytest.mark.parametrize(("latency", "seconds"), [("0s", 5), ("1m 30s", 95), ("500ms", 6), ("1 hour", 3605)])
+async def test_a_batch_is_waited_for_as_long_as_the_row_says(site, hook, latency, seconds):
+    modules = f"kumo.on('get_egress_path_config', require('policyd.shaping'):setup())\n{hooked()}"
+    node = await site.node(
+        modules.replace(STATIC, ""), rows=ROWS + row("acme", hook, max_batch_latency=f"'{latency}'")
+    )
+    path = await node.egress_path("acme.policyd.log_hook", "unspecified")
+    assert path["idle_timeout"] == seconds
 
 
 async def test_hooks_of_others_are_left_to_them(site, hook):

@@ -456,3 +456,18 @@ async def test_validation_notices_that_both_helpers_are_set_up(site, with_share)
     assert any(
         "policyd.shaping and policy-extras.shaping are both set up; use one of them" in line for line in said
     )
+
+
+async def test_a_tsa_daemon_that_makes_no_sense_is_like_one_that_is_down(site):
+    fake = (
+        "package.preload['policy-extras.shaping'] = function() local stock = {}\n"
+        "function stock:setup_with_automation(options) self.CONFIGURED = { setup_publish = function() end, _options = options,\n"
+        "load_shaping_data = function() error 'parsing toml from http://tsa' end } return self.CONFIGURED end\n"
+        "return stock end\n"
+    )
+    node = await shaped_node(site, modules=fake + shaped(", subscribe = { 'http://tsa' }"))
+    assert (await path(node))["connection_limit"] == 7
+    assert any("without what the TSA daemon says: " in text for _, text in node.logged)
+    await node.receive(SENDER, DEST)
+    await node.settle()
+    assert len(node.delivered) == 1
