@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 ARGS ?=
+DESTDIR ?=
+PREFIX ?= /opt/kumomta
 
 BIN := .venv/bin
 MAKEFLAGS += --no-print-directory
@@ -51,6 +53,10 @@ bench: venv  ## the table of numbers, measured here (ROWS=… SECONDS=… ROUNDS
 .PHONY: soak
 soak: venv  ## the random histories of the tests, by the thousand
 	@$(BIN)/python -m pytest -q -m soak $(ARGS)
+
+.PHONY: install-lua
+install-lua:  ## the Lua client for kumod, and a key for its store on the first run (DESTDIR=… PREFIX=/opt/kumomta)
+	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" sh lua-client/install.sh
 
 .PHONY: sql
 sql: venv  ## ask the database that make run started: make sql ARGS='"select * from policy.tenant"'

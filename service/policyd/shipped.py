@@ -1,4 +1,4 @@
-"""Files that are shipped beside the code: the migrations and the example policy."""
+"""Files that are shipped beside the code: the migrations, the example policy, the Lua client."""
 
 from pathlib import Path
 
@@ -18,6 +18,11 @@ def sql_root() -> Path:
 def example_root() -> Path:
     """Directory of the example policy that `policyd up` imports on its first run."""
     return _first_directory(_PACKAGE / "example", _REPOSITORY / "deploy" / "example")
+
+
+def lua_root() -> Path:
+    """Directory that holds the Lua client as `policyd/`, and what installs it."""
+    return _first_directory(_PACKAGE / "lua", _REPOSITORY / "lua-client")
 
 
 def _first_directory(*candidates: Path) -> Path:

@@ -1,4 +1,4 @@
-"""What is installed from a wheel is whole: the program, the schema, the example policy."""
+"""What is installed from a wheel is whole: the program, the schema, the example policy, the Lua client."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from policyd.shipped import example_root, sql_root
+from policyd.shipped import example_root, lua_root, sql_root
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,16 +24,21 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def test_a_wheel_brings_the_same_migrations_and_example_as_the_repository(installed):
+def test_a_wheel_brings_the_same_migrations_example_and_lua_client_as_the_repository(installed):
     package = installed / "policyd"
-    for ours, theirs in ((sql_root(), package / "sql"), (example_root(), package / "example")):
+    pairs = (
+        (sql_root(), package / "sql"),
+        (example_root(), package / "example"),
+        (lua_root() / "policyd", package / "lua" / "policyd"),
+    )
+    for ours, theirs in pairs:
         names = sorted(path.name for path in ours.iterdir())
         assert names
         assert sorted(path.name for path in theirs.iterdir()) == names
 
 
 def test_an_installed_policyd_finds_its_own_files(installed):
-    code = "from policyd.shipped import sql_root, example_root; print(sql_root(), example_root())"
+    code = "from policyd.shipped import *; print(sql_root(), example_root(), lua_root())"
     said = subprocess.run(
         [sys.executable, "-S", "-c", code],
         env=os.environ | {"PYTHONPATH": str(installed)},
@@ -41,4 +46,5 @@ def test_an_installed_policyd_finds_its_own_files(installed):
         capture_output=True,
         text=True,
     ).stdout
-    assert said.split() == [str(installed / "policyd" / "sql"), str(installed / "policyd" / "example")]
+    assert said.split() == [str(installed / "policyd" / name) for name in ("sql", "example", "lua")]
+    assert (installed / "policyd" / "lua" / "install.sh").is_file()

@@ -42,6 +42,7 @@ COMMANDS: Mapping[str, str] = {
     "credential": "credentials.credential",
     "migrate": "database.migrate_command",
     "doctor": "doctor.doctor",
+    "lua-path": "settings.lua_path",
     "config": "settings.config",
     "version": "settings.version",
 }

@@ -1,4 +1,4 @@
-"""policyd config, policyd version: what this policyd is."""
+"""policyd config, policyd version, policyd lua-path: what this policyd is, and where."""
 
 import dataclasses
 import json
@@ -11,6 +11,7 @@ import click
 from policyd import __version__
 from policyd.cli.configured import configured
 from policyd.config_loader import Loaded, known, listed
+from policyd.shipped import lua_root
 from policyd.store.migrate import shipped_migrations
 from policyd.units import Address, Bytes, Seconds, render_duration, render_size
 
@@ -50,3 +51,15 @@ def version() -> None:
     click.echo(f"policyd {__version__}")
     click.echo(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
     click.echo(f"schema {shipped_migrations()[-1].name}")
+
+
+@click.command("lua-path")
+@click.option("--package-path", is_flag=True, help="As Lua's package.path takes it, for a policy script.")
+def lua_path(*, package_path: bool) -> None:
+    """
+    Print where the Lua client is: a directory with `policyd/` in it.
+
+    `sh "$(policyd lua-path)/install.sh"` puts it where kumod looks, as `make install-lua` does.
+    """
+    root = lua_root()
+    click.echo(f"{root}/?.lua;{root}/?/init.lua" if package_path else root)
