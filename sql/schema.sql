@@ -2784,6 +2784,549 @@ insert into policy.privilege (role, privilege) values
   ('policyd_service', 'select on policy.smtp_credential_document');
 call policy.grant_access();
 
+-- 0040_history.sql ----------------------------------------------------------------------------------------------------
+
+-- What the log says of a stretch of history: each row's first image in it and its last.
+
+-- "C", so that a prefix is a range: queue/gmail.com/… of queue/gmail.com.
+alter table policy.change add constraint a_row_is_part_of_one_document check (op = 'floor' or cardinality(tags) = 1);
+create index change_tag on policy.change ((tags[1]) collate "C");
+
+create function policy.hashes() returns text[] language sql immutable parallel safe
+  return array['sha256', 'password_hash'];
+comment on function policy.hashes() is 'The columns that the log never holds: what a token or a password was can be told from no row of it.';
+
+create function policy.logged_columns(target oid) returns text[]
+  language sql stable
+begin atomic
+  select array_agg(a.attname::text order by a.attnum)
+  from pg_catalog.pg_attribute as a
+  where a.attrelid = target and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
+    and a.attname <> all (policy.hashes());
+end;
+comment on function policy.logged_columns(oid) is 'The columns of a table that its rows are logged with.';
+
+create function policy.typed(target oid, names text[]) returns text
+  language sql stable
+begin atomic
+  select string_agg(format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', ' order by a.attnum)
+  from pg_catalog.pg_attribute as a where a.attrelid = target and a.attname = any (names);
+end;
+comment on function policy.typed(oid, text[]) is 'Columns with their types, as jsonb_to_record wants them: name text, weight integer.';
+
+create function policy.same_key(target oid, one text, other text) returns text
+  language sql stable
+begin atomic
+  select string_agg(format('%I.%I = %I.%I', one, k.name, other, k.name), ' and ')
+  from unnest(policy.key_columns(target)) as k (name);
+end;
+comment on function policy.same_key(oid, text, text) is 'The condition that two rows of a table have one key.';
+
+create function policy.defaults(target oid) returns jsonb
+  language plpgsql stable set search_path = '' as $$
+declare
+  said text := (
+    select string_agg(format('%s::%s as %I', coalesce(pg_get_expr(d.adbin, d.adrelid), 'null'),
+      -- A domain that refuses null has no null to begin with.
+      format_type(coalesce(nullif(t.typbasetype, 0), t.oid), null), a.attname), ', ')
+    from pg_catalog.pg_attribute as a
+    join pg_catalog.pg_type as t on t.oid = a.atttypid
+    left join pg_catalog.pg_attrdef as d on d.adrelid = a.attrelid and d.adnum = a.attnum
+    where a.attrelid = target and a.attname = any (policy.logged_columns(target)));
+  found jsonb;
+begin
+  execute format('select to_jsonb(r) from (select %s) as r', said) into found;
+  return found;
+end $$;
+comment on function policy.defaults(oid) is 'What a row of a table holds that says nothing: rows that were logged before there was a column get this.';
+
+create function policy.current_rows(target regclass, keys jsonb[])
+  returns table (key jsonb, record jsonb)
+  language plpgsql stable set search_path = '' as $$
+declare
+  columns text := (select string_agg(format('t.%I', c), ', ') from unnest(policy.logged_columns(target)) as c);
+begin
+  return query execute format(
+    'select k.key, (select to_jsonb(r) from (select %s) as r) from unnest($1) as k (key) '
+    'cross join lateral jsonb_to_record(k.key) as p (%s) join %s as t on %s',
+    columns, policy.typed(target, policy.key_columns(target)), target, policy.same_key(target, 't', 'p')) using keys;
+end $$;
+comment on function policy.current_rows(regclass, jsonb[]) is 'Those of the rows with these keys that a table has now, without hashes.';
+
+create function policy.as_rows(target regclass, records jsonb[]) returns jsonb[]
+  language plpgsql stable set search_path = '' as $$
+declare
+  found jsonb[];
+begin
+  execute format(
+    'select array(select (select to_jsonb(p) from jsonb_to_record($2 || r.record) as p (%s) where r.record is not null) '
+    'from unnest($1) with ordinality as r (record, place) order by r.place)',
+    policy.typed(target, policy.logged_columns(target))) into found using records, policy.defaults(target);
+  return found;
+end $$;
+comment on function policy.as_rows(regclass, jsonb[]) is
+  'Logged images as the table would show them now: its columns of today, and times in this session''s time zone.';
+
+create type policy.net_change as (
+  "table" text,
+  key jsonb,
+  tag text,
+  before jsonb,
+  after jsonb,
+  hashed boolean
+);
+comment on type policy.net_change is
+  'What a stretch of history made of one row: as it was before (null: it was not there) and after; and whether it got another hash.';
+
+create function policy.net_changes(first bigint, last bigint, wanted text[] default null) returns setof policy.net_change
+  language sql stable
+begin atomic
+  -- What was seen of private keys is no policy, but documents hold it.
+  select c."table", c.key, min(c.tags[1]),
+         (array_agg(c.old order by c.revision, c.ordinal))[1] - policy.hashes(),
+         (array_agg(c.new order by c.revision desc, c.ordinal desc))[1] - policy.hashes(),
+         bool_or(c.op = 'delete' or coalesce(c.old, '{}') ?| policy.hashes() or coalesce(c.new, '{}') ?| policy.hashes())
+  from policy.change as c
+  where c.revision between first and last and c.op <> 'floor' and (wanted is null or c.tags[1] collate "C" = any (wanted))
+  group by c."table", c.key;
+end;
+comment on function policy.net_changes(bigint, bigint, text[]) is
+  'What the revisions from the first to the last made of each row (of these documents alone, if any are named).';
+
+create function policy.check_told(first bigint, last bigint) returns void
+  language plpgsql stable set search_path = '' as $$
+declare
+  head bigint := (select r.number from policy.revision as r order by r.number desc limit 1);
+  gone bigint := (select w.pruned_to from policy.log_window as w);
+begin
+  if first is null or first < 1 or last > head then
+    raise exception using
+      errcode = 'invalid_parameter_value',
+      message = case when head = 0 then 'there is no revision yet'
+        else format('there is no revision %s: they go from 1 to %s', case when last > head then last else coalesce(first, 0) end, head) end;
+  elsif last < first then
+    raise exception using
+      errcode = 'invalid_parameter_value',
+      message = format('revision %s is later than %s: the earlier one comes first', first, last);
+  elsif first <= gone then
+    raise exception using
+      errcode = 'object_not_in_prerequisite_state', schema = 'policy', table = 'change',
+      constraint = 'what_was_pruned_cannot_be_told',
+      message = format('what revision %s changed is not known any more: the log was pruned up to revision %s', first, gone),
+      hint = 'history.keep in the configuration says how long changes are kept; older ones are in your backups.';
+  end if;
+end $$;
+comment on function policy.check_told(bigint, bigint) is 'Refuses revisions that are not there, or that the log does not tell of any more.';
+
+-- 0041_reversals.sql --------------------------------------------------------------------------------------------------
+
+-- What it takes to take revisions back, and what stands in the way. Nothing here changes a row.
+
+create type policy.reversal as (
+  "table" text,
+  key jsonb,
+  op text,
+  now jsonb,
+  becomes jsonb,
+  obstacle text,
+  possible boolean
+);
+comment on type policy.reversal is
+  'What taking revisions back does to one row: insert, update or delete; what it is now and becomes; and what stands in the
+way, if something does, which force overwrites if that is possible, and else leaves as it is.';
+
+create function policy.foreign_keys()
+  returns table (child regclass, parent regclass, cascades boolean, child_columns text[], parent_columns text[])
+  language sql stable
+begin atomic
+  select k.conrelid, k.confrelid, k.confdeltype = 'c',
+         array(select a.attname::text from unnest(k.conkey) with ordinality as c (number, place)
+               join pg_catalog.pg_attribute as a on a.attrelid = k.conrelid and a.attnum = c.number order by c.place),
+         array(select a.attname::text from unnest(k.confkey) with ordinality as c (number, place)
+               join pg_catalog.pg_attribute as a on a.attrelid = k.confrelid and a.attnum = c.number order by c.place)
+  from pg_catalog.pg_constraint as k
+  where k.contype = 'f' and k.connamespace = (select n.oid from pg_catalog.pg_namespace as n where n.nspname = 'policy')
+    and k.conrelid <> k.confrelid;
+end;
+comment on function policy.foreign_keys() is
+  'Which rows of a table need which of another one, and whether they go with them.';
+
+create function policy.depth(target oid) returns integer
+  language sql stable
+begin atomic
+  with recursive above (parent, depth) as (
+    select target::oid, 0
+    union
+    select k.parent::oid, a.depth + 1 from above as a join policy.foreign_keys() as k on k.child::oid = a.parent)
+  select max(a.depth) from above as a;
+end;
+comment on function policy.depth(oid) is 'How many tables stand above one: rows are made from above and removed from below.';
+
+create function policy.parent_key(record jsonb, child_columns text[], parent_columns text[]) returns jsonb
+  language sql immutable parallel safe
+begin atomic
+  select case when bool_and(record -> c.child <> 'null') then jsonb_object_agg(c.parent, record -> c.child) end
+  from unnest(child_columns, parent_columns) as c (child, parent);
+end;
+comment on function policy.parent_key(jsonb, text[], text[]) is 'The key of the row that a row needs, or null if it needs none.';
+
+create function policy.lets_in(target text, old jsonb, new jsonb) returns boolean
+  language sql stable parallel safe
+  return case when target in ('api_token', 'smtp_credential') then
+    (new -> 'enabled' = 'true' and old -> 'enabled' <> 'true')
+    or (old ->> 'expires_at' is not null
+        and (new ->> 'expires_at')::timestamptz > (old ->> 'expires_at')::timestamptz is not false)
+    or not coalesce(new -> 'scopes' <@ (old -> 'scopes'), true)
+    or exists (
+      select from unnest(array['networks', 'domains']) as c (name)
+      where old ->> c.name is not null and (new -> c.name <@ (old -> c.name)) is not true)
+  else false end;
+comment on function policy.lets_in(text, jsonb, jsonb) is
+  'True where a token or credential lets somebody in who could not get in before: enabled, for longer, from elsewhere, to more.';
+
+create function policy.told_since(target text, key jsonb, tag text, after bigint) returns text
+  language sql stable
+begin atomic
+  select format('in revision %s, by %s', c.revision, coalesce(r.claimed_actor, r.actor))
+  from policy.change as c join policy.revision as r on r.number = c.revision
+  where c.tags[1] collate "C" = told_since.tag and c."table" = target and c.key = told_since.key and c.revision > after
+  order by c.revision desc limit 1;
+end;
+comment on function policy.told_since(text, jsonb, text, bigint) is 'Which revision changed a row last after one, and whose it is; null if none did.';
+
+create function policy.differing(one jsonb, other jsonb) returns text
+  language sql immutable parallel safe
+begin atomic
+  select string_agg(e.key, ', ' order by e.key)
+  from jsonb_each(one) as e (key, value) where e.value::text is distinct from (other -> e.key)::text;
+end;
+comment on function policy.differing(jsonb, jsonb) is 'The columns in which two rows differ.';
+
+create function policy.reversals_of(target regclass, net policy.net_change[], last bigint) returns setof policy.reversal
+  language plpgsql stable set search_path = '' as $$
+declare
+  name text := (select c.relname from pg_catalog.pg_class as c where c.oid = target);
+  columns text[] := policy.logged_columns(target);
+  lets_in boolean := name in ('api_token', 'smtp_credential');
+begin
+  return query
+  -- Compared as text, because in jsonb 5 and 5.0 are one value, and for KumoMTA they are two. `offset 0` keeps what is
+  -- used several times from being made several times.
+  select name, r.key, r.op, r.now, r.becomes,
+    case r.reason
+      when 'lost' then 'was logged with columns that its table does not have any more'
+      when 'hash' then 'what it let in with is not in the log, and does not come back'
+      when 'lets in' then 'would let in what is not let in now'
+      else r.reason || ' ' || concat_ws(' ', coalesce(r.since, 'unseen by the log'), '(' || policy.differing(r.shown, r.now) || ')')
+    end, coalesce(r.reason not in ('lost', 'hash', 'lets in'), true)
+  from (
+    select x.key, x.now, x.becomes, x.shown, x.op, s.since,
+      case
+        when x.lost then 'lost'
+        when lets_in and x.before is not null and (x.now is null or x.hashed) then 'hash'
+        when lets_in and policy.lets_in(name, x.now, x.becomes) then 'lets in'
+        when x.same and s.since is null then null
+        when x.now is null then 'was removed'
+        when x.shown is null then 'was made again'
+        else 'was changed'
+      end as reason
+    from (
+      select n.key, n.tag, n.before, n.hashed, n.shown, c.record as now,
+        n.shown::text is not distinct from c.record::text as same,
+        case when n.before is null then 'delete' when c.record is null then 'insert' else 'update' end as op,
+        -- A column that the log did not know yet stays as it is.
+        case when c.record is null or n.before ?& columns then n.wanted
+             else n.wanted || (c.record - array(select jsonb_object_keys(n.before))) end as becomes,
+        n.before - columns <> '{}' and exists (
+          select from jsonb_each(jsonb_strip_nulls(n.before)) as e (key, value)
+          where e.key <> all (columns) and e.value::text is distinct from (n.after -> e.key)::text) as lost
+      from unnest(net, policy.as_rows(target, array(select k.before from unnest(net) as k)),
+                       policy.as_rows(target, array(select k.after from unnest(net) as k)))
+        as n ("table", key, tag, before, after, hashed, wanted, shown)
+      left join policy.current_rows(target, array(select k.key from unnest(net) as k)) as c on c.key = n.key
+      offset 0) as x
+    cross join lateral (
+      select policy.told_since(name, x.key, x.tag, last) as since where lets_in or not x.same
+      union all
+      select null where x.same and not lets_in) as s
+    where x.becomes::text is distinct from x.now::text or x.lost or lets_in and x.hashed and x.before is not null offset 0) as r;
+end $$;
+comment on function policy.reversals_of(regclass, policy.net_change[], bigint) is
+  'What taking back net changes does to the rows of a table, as far as each row can be judged alone.';
+
+create function policy.marked(plan policy.reversal[], target text, keys jsonb[], obstacles text[], passable boolean)
+  returns policy.reversal[]
+  language sql stable
+begin atomic
+  select array_agg(
+    case when m.obstacle is null or r.obstacle is not null and (passable or not r.possible) then r
+    else row(r."table", r.key, r.op, r.now, r.becomes, m.obstacle, passable)::policy.reversal end)
+  from unnest(plan) as r
+  left join unnest(keys, obstacles) as m (key, obstacle) on r."table" = target and m.key = r.key;
+end;
+comment on function policy.marked(policy.reversal[], text, jsonb[], text[], boolean) is
+  'A plan with an obstacle before some rows of a table; of two the one stays that force cannot pass.';
+
+create function policy.with_needs(plan policy.reversal[]) returns policy.reversal[]
+  language plpgsql stable set search_path = '' as $$
+declare
+  needed record;
+  wanted jsonb[];
+  missing jsonb[];
+begin
+  for needed in
+    select k.*, c.relname as child_name, p.relname as parent_name
+    from policy.foreign_keys() as k
+    join pg_catalog.pg_class as c on c.oid = k.child join pg_catalog.pg_class as p on p.oid = k.parent
+    where exists (select from unnest(plan) as r where r."table" = c.relname and r.op in ('insert', 'update'))
+  loop
+    wanted := array(
+      select distinct policy.parent_key(r.becomes, needed.child_columns, needed.parent_columns) from unnest(plan) as r
+      where r."table" = needed.child_name and r.op in ('insert', 'update') and r.possible);
+    missing := array(
+      select w from unnest(wanted) as w where w is not null
+      except (select c.key from policy.current_rows(needed.parent, wanted) as c
+              except select r.key from unnest(plan) as r where r."table" = needed.parent_name and r.op = 'delete' and r.possible)
+      except select r.key from unnest(plan) as r where r."table" = needed.parent_name and r.op = 'insert' and r.possible);
+    continue when missing = '{}';
+    select policy.marked(plan, needed.child_name, array_agg(r.key), array_agg(
+        format('needs policy.%s, %s, which is not there', needed.parent_name, policy.described(needed.parent, m.key))), false)
+      into plan
+    from unnest(missing) as m (key)
+    join unnest(plan) as r on r."table" = needed.child_name and r.op in ('insert', 'update') and r.possible
+      and policy.parent_key(r.becomes, needed.child_columns, needed.parent_columns) = m.key;
+  end loop;
+  return plan;
+end $$;
+comment on function policy.with_needs(policy.reversal[]) is 'A plan with an obstacle before each row that needs one which will not be there.';
+
+create function policy.users(child regclass, parent regclass, child_columns text[], parent_columns text[], keys jsonb[])
+  returns table (key jsonb, used jsonb)
+  language plpgsql stable set search_path = '' as $$
+begin
+  return query execute format(
+    'select jsonb_build_object(%s), g.key from unnest($1) as g (key) '
+    'cross join lateral jsonb_to_record(g.key) as p (%s) join %s as t on %s',
+    (select string_agg(format('%L, t.%I', k, k), ', ') from unnest(policy.key_columns(child)) as k),
+    policy.typed(parent, parent_columns), child,
+    (select string_agg(format('t.%I = p.%I', c.child, c.parent), ' and ') from unnest(child_columns, parent_columns) as c (child, parent)))
+    using keys;
+end $$;
+comment on function policy.users(regclass, regclass, text[], text[], jsonb[]) is 'The rows of a table that need rows of another one, by the keys of both.';
+
+create function policy.with_users(plan policy.reversal[]) returns policy.reversal[]
+  language plpgsql stable set search_path = '' as $$
+declare
+  used record;
+  gone jsonb[];
+  held jsonb[];
+  sentences text[];
+begin
+  for used in
+    select k.*, c.relname as child_name, p.relname as parent_name,
+           case when k.cascades then '%s would go with it' else 'is still used by %s' end as sentence
+    from policy.foreign_keys() as k
+    join pg_catalog.pg_class as c on c.oid = k.child join pg_catalog.pg_class as p on p.oid = k.parent
+  loop
+    gone := array(select r.key from unnest(plan) as r where r."table" = used.parent_name and r.op = 'delete' and r.possible);
+    continue when gone = '{}';
+    select array_agg(u.used), array_agg(u.sentence) into held, sentences
+    from (
+      select u.used, format(used.sentence, format('policy.%s, %s', used.child_name, min(policy.described(used.child, u.key)))
+             || case when count(*) > 1 then format(' and %s more', count(*) - 1) else '' end) as sentence
+      from (select x.key, x.used from policy.users(used.child, used.parent, used.child_columns, used.parent_columns, gone) as x
+            except select r.key, x.used from unnest(plan) as r
+            join policy.users(used.child, used.parent, used.child_columns, used.parent_columns, gone) as x on x.key = r.key
+            where r."table" = used.child_name and r.op in ('update', 'delete') and r.possible) as u
+      group by u.used) as u;
+    if held is not null then
+      plan := policy.marked(plan, used.parent_name, held, sentences, used.cascades);
+    end if;
+  end loop;
+  return plan;
+end $$;
+comment on function policy.with_users(policy.reversal[]) is
+  'A plan with an obstacle before each row that is to go and that others need, or that takes others with it.';
+
+create function policy.reversals(first bigint, last bigint default null) returns setof policy.reversal
+  language plpgsql stable set search_path = '' as $$
+declare
+  until bigint := coalesce(last, first);
+  plan policy.reversal[];
+  each record;
+  known bigint;
+begin
+  perform policy.check_told(first, until);
+  plan := array(
+    select row(null, null, null, null, null, format('revision %s said that all of %s had changed unseen by the log (%s)',
+      c.revision, c.kind, r.reason), true)::policy.reversal
+    from policy.change as c join policy.revision as r on r.number = c.revision
+    where c.op = 'floor' and c.revision between first and until order by c.revision);
+  for each in
+    select n."table" as name, to_regclass('policy.' || quote_ident(n."table")) as target, array_agg(n) as net
+    from policy.net_changes(first, until) as n where n."table" <> 'dkim_key_seen' group by n."table" order by n."table"
+  loop
+    plan := plan || case
+      when each.target is null then array[row(each.name, null, null, null, null, 'the table is not there any more', false)::policy.reversal]
+      else array(select r from policy.reversals_of(each.target, each.net, until) as r) end;
+  end loop;
+  loop
+    known := (select count(*) from unnest(plan) as r where not r.possible);
+    plan := policy.with_users(policy.with_needs(plan));
+    exit when known = (select count(*) from unnest(plan) as r where not r.possible);
+  end loop;
+  return query select r.* from unnest(plan) as r;
+end $$;
+comment on function policy.reversals(bigint, bigint) is
+  'What policy.revert would do, row by row, and what stands in the way. Nothing is changed.';
+
+-- 0042_revert.sql -----------------------------------------------------------------------------------------------------
+
+-- Taking revisions back: one engine, for psql and for the command.
+
+create function policy.reversed(target regclass, op text, plan policy.reversal[]) returns text
+  language sql stable
+begin atomic
+  -- Only columns that need it: who may not write a column may still take back what others are.
+  select case reversed.op
+    when 'delete' then format('delete from %s as t using unnest($1) as r (record) cross join lateral jsonb_to_record(r.record) as p (%s) where %s',
+      target, k.typed, k.same)
+    when 'insert' then format('insert into %s (%s) select %s from unnest($1) as r (record) cross join lateral jsonb_to_record(r.record) as p (%s)',
+      target, c.names, c.given, policy.typed(target, c.list))
+    when 'update' then format('update %s as t set %s from unnest($1) as r (record) cross join lateral jsonb_to_record(r.record) as p (%s) where %s',
+      target, c.assigned, policy.typed(target, c.list || policy.key_columns(target)), k.same)
+    end
+  from (select policy.typed(target, policy.key_columns(target)) as typed, policy.same_key(target, 't', 'p') as same) as k
+  cross join (
+    select array_agg(d.name) as list, string_agg(format('%I', d.name), ', ') as names,
+           string_agg(format('p.%I', d.name), ', ') as given, string_agg(format('%I = p.%I', d.name, d.name), ', ') as assigned
+    from (select distinct e.key as name
+          from (select policy.defaults(target) as empty offset 0) as z
+          cross join unnest(plan) as r cross join jsonb_each(r.becomes) as e (key, value)
+          where e.value::text is distinct from (coalesce(r.now, z.empty) -> e.key)::text
+             or reversed.op = 'insert' and e.key = any (policy.key_columns(target))) as d) as c;
+end;
+comment on function policy.reversed(regclass, text, policy.reversal[]) is
+  'The statement that does to a table what a plan says: its rows are the keys to delete, or what becomes of them.';
+
+create function policy.write_reversals(plan policy.reversal[]) returns void
+  language plpgsql set search_path = '' as $$
+declare
+  step record;
+  rows policy.reversal[];
+begin
+  -- First goes what nothing needs, because it may stand in the way of others (two usernames that differ by case); then
+  -- changes what needs nothing (settings before the rows that rely on them); then rows come from above, and go from below.
+  for step in
+    select s.target, s.op
+    from (select distinct to_regclass('policy.' || quote_ident(r."table")) as target, r."table" as name, r.op from unnest(plan) as r) as s
+    cross join lateral (select policy.depth(s.target) as depth, exists (
+      select from policy.foreign_keys() as k where k.parent = s.target) as needed) as d
+    order by
+      case when s.op = 'delete' and not d.needed then 0 when s.op = 'update' and d.depth = 0 then 1
+           when s.op = 'insert' then 2 when s.op = 'update' then 3 else 4 end,
+      case when s.op = 'delete' then -d.depth else d.depth end, policy.key_columns(s.target) <> '{singleton}', s.name
+  loop
+    rows := array(select r from unnest(plan) as r
+                  where to_regclass('policy.' || quote_ident(r."table")) = step.target and r.op = step.op);
+    execute policy.reversed(step.target, step.op, rows)
+      using array(select case when step.op = 'delete' then r.key else r.becomes end from unnest(rows) as r);
+  end loop;
+  -- What is checked at the end is checked now, while it is known what for.
+  set constraints all immediate;
+  set constraints all deferred;
+end $$;
+comment on function policy.write_reversals(policy.reversal[]) is 'Does what a plan says, in the order that foreign keys want.';
+
+create function policy.obstacles(plan policy.reversal[]) returns table (sentence text, possible boolean)
+  language sql stable
+begin atomic
+  select case
+      when r."table" is null then r.obstacle
+      when r.key is null then format('policy.%s: %s', r."table", r.obstacle)
+      else format('policy.%s, %s: %s', r."table",
+        policy.described(to_regclass('policy.' || quote_ident(r."table")), r.key), r.obstacle)
+    end, r.possible
+  from unnest(plan) as r where r.obstacle is not null
+  order by r."table" nulls first, r.key;
+end;
+comment on function policy.obstacles(policy.reversal[]) is
+  'What stands in the way of a plan, as sentences, and whether force overwrites it or leaves the row as it is.';
+
+create function policy.refuse_reversal(plan policy.reversal[], named text) returns void
+  language plpgsql stable set search_path = '' as $$
+declare
+  found text[] := array(select o.sentence from policy.obstacles(plan) as o);
+begin
+  if found <> '{}' then
+    raise exception using
+      errcode = 'object_not_in_prerequisite_state', schema = 'policy', constraint = 'what_changed_since_is_not_overwritten',
+      message = format('revision %s cannot be taken back as it is: %s in the way', named,
+        case when cardinality(found) = 1 then 'one thing is' else cardinality(found) || ' things are' end),
+      detail = array_to_string(found[:20], e'\n')
+        || case when cardinality(found) > 20 then format(e'\n… and %s more', cardinality(found) - 20) else '' end,
+      hint = 'Take back what came later as well, or force => true: it overwrites what changed since, leaves what cannot come back as it is, and names both.';
+  end if;
+end $$;
+comment on function policy.refuse_reversal(policy.reversal[], text) is 'Refuses a plan with obstacles, and lists them.';
+
+create function policy.warn_of_reversal(plan policy.reversal[]) returns void
+  language plpgsql stable set search_path = '' as $$
+declare
+  each record;
+begin
+  for each in select o.*, count(*) over () as total, row_number() over () as place from policy.obstacles(plan) as o loop
+    exit when each.place > 100;
+    raise warning '%: %', case when each.possible then 'overwritten' else 'left as it is' end, each.sentence;
+  end loop;
+  if each.total > 100 then
+    raise warning '… and % more', each.total - 100;
+  end if;
+end $$;
+comment on function policy.warn_of_reversal(policy.reversal[]) is 'Names what is overwritten or left by force.';
+
+create function policy.revert(first bigint, last bigint default null, reason text default null, force boolean default false)
+  returns bigint
+  language plpgsql set search_path = '' as $$
+declare
+  named text := case when last > first then format('%s..%s', first, last) else first::text end;
+  plan policy.reversal[];
+  head bigint;
+  said text := coalesce(current_setting('policy.reason', true), '');
+  allowed text := coalesce(current_setting('policy.allow_mass_change', true), '');
+begin
+  -- Thought of before it is this transaction's turn, because that takes a while for many rows, and again only if
+  -- somebody else was quicker.
+  select array(select r from policy.reversals(first, last) as r), max(r.number) into plan, head from policy.revision as r;
+  perform policy.claim_turn();
+  if head < (select max(r.number) from policy.revision as r) then
+    plan := array(select r from policy.reversals(first, last) as r);
+  end if;
+  if force then
+    perform policy.warn_of_reversal(plan);
+  else
+    perform policy.refuse_reversal(plan, named);
+  end if;
+  plan := array(select r from unnest(plan) as r where r.possible and r.op is not null);
+  if plan = '{}' then
+    raise notice 'nothing was changed: the rows are as they were before revision %, as far as they can be', first;
+    return null;
+  end if;
+  -- Without a reason of its own a revert is held to the guard as everybody is.
+  perform set_config('policy.reason', concat_ws(': ', 'revert of ' || named, nullif(revert.reason, '')), true),
+          set_config('policy.allow_mass_change', coalesce(nullif(revert.reason, ''), allowed), true);
+  perform policy.write_reversals(plan);
+  perform set_config('policy.reason', said, true), set_config('policy.allow_mass_change', allowed, true);
+  return (select r.number from policy.revision as r order by r.number desc limit 1);
+end $$;
+comment on function policy.revert(bigint, bigint, text, boolean) is
+  'Takes a revision back, or all from the first to the last, in one new revision, whose number it returns (null: nothing was
+to change). Refuses, with a list, where rows changed since, unless force overwrites them; a mass change needs a reason.';
+
+insert into policy.privilege (role, privilege)
+select r.role, 'execute on function policy.claim_turn()' from (values ('policyd_owner'), ('policyd_editor')) as r (role);
+call policy.grant_access();
+
 -- 0050_node_states.sql ------------------------------------------------------------------------------------------------
 
 -- Nodes: what is kept of their errors, who counts as live, and how far each of them is.
