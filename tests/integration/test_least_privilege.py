@@ -208,7 +208,7 @@ async def test_a_service_without_its_rights_says_who_has_them(site: Site) -> Non
 async def test_the_service_may_write_only_what_nodes_report(site: Site) -> None:
     async with site.acting_as("policyd_service") as connection:
         assert await writable(connection) == {"node": {"INSERT", "UPDATE", "DELETE"}}
-        assert await powers(connection) == {"note_dkim_key"}
+        assert await powers(connection) == {"note_dkim_key", "prune_some"}
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.fetch("select password_hash from policy.smtp_credential")
 
