@@ -5,8 +5,8 @@ Everything that is opened is opened on one stack and closed in reverse; backgrou
 """
 
 import asyncio
+import contextlib
 import gc
-import os
 import signal
 import ssl
 import threading
@@ -25,6 +25,7 @@ from policyd.api.answering import Answering
 from policyd.api.authenticating import Authenticating
 from policyd.api.bearers import Bearers
 from policyd.api.key_answers import KeyAnswers
+from policyd.api.listening import ANSWERED_WITHIN, drain, open_listener
 from policyd.api.lookup_listener import LookupListener
 from policyd.api.routes import Router
 from policyd.api.server import Server
@@ -58,7 +59,6 @@ from policyd.units import Address
 
 _KEEPALIVE = 120.0
 """Seconds; longer than kumod keeps an idle connection (90 s), so that the server is never the first to close."""
-_DRAIN = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,13 +109,13 @@ async def running(config: Config, *observers: Observer) -> AsyncIterator[Address
             )
         )
         addresses = Addresses(
-            admin=await _open(
+            admin=await open_listener(
                 stack,
-                web.AppRunner(create_admin(service.admin), shutdown_timeout=_DRAIN),
+                web.AppRunner(create_admin(service.admin), shutdown_timeout=ANSWERED_WITHIN),
                 config.admin.listen,
                 setting="admin.listen",
             ),
-            lookup=await _open_lookups(stack, config.lookup, service),
+            lookup=await _open_lookups(stack, config, service),
         )
         stack.callback(service.feed.stop_waiting)
         gc.collect()
@@ -123,7 +123,12 @@ async def running(config: Config, *observers: Observer) -> AsyncIterator[Address
         # A few hundred lookups that wait hold more objects than the default, so that each collection was for nothing.
         gc.set_threshold(10_000)
         service.observe(
-            ServiceStarted(lookup=str(addresses.lookup), admin=str(addresses.admin), version=__version__)
+            ServiceStarted(
+                lookup=str(addresses.lookup),
+                admin=str(addresses.admin),
+                version=__version__,
+                current=service.feed.current,
+            )
         )
         try:
             yield addresses
@@ -270,15 +275,25 @@ async def _background(*endless: Coroutine[Any, Any, None]) -> AsyncIterator[None
         raise failure
 
 
-async def _open_lookups(stack: AsyncExitStack, config: LookupConfig, service: _Service) -> Address:
-    return await _open(
+async def _open_lookups(stack: AsyncExitStack, config: Config, service: _Service) -> Address:
+    """Listen for lookups as soon as the log was read: 503 for a moment is what a restart must not cost anybody."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(config.database.connect_timeout):
+            await service.feed.has_tried.wait()
+    server = Server(service.listener, keepalive_timeout=_KEEPALIVE)
+    runner = web.ServerRunner(server, shutdown_timeout=ANSWERED_WITHIN)
+    address = await open_listener(
         stack,
-        web.ServerRunner(Server(service.listener, keepalive_timeout=_KEEPALIVE), shutdown_timeout=_DRAIN),
-        config.listen,
+        runner,
+        config.lookup.listen,
         setting="lookup.listen",
-        tls=_tls(stack, config, service.observe),
-        reuse_port=config.reuse_port,
+        tls=_tls(stack, config.lookup, service.observe),
+        reuse_port=config.lookup.reuse_port,
     )
+    stack.push_async_callback(
+        drain, runner, server, service.listener.say_goodbye, accept_for=config.lookup.drain
+    )
+    return address
 
 
 def _tls(stack: AsyncExitStack, config: LookupConfig, observe: Observer) -> ssl.SSLContext | None:
@@ -304,27 +319,3 @@ def _hear_hangups(stack: AsyncExitStack, reload: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, reload)
         stack.callback(loop.add_signal_handler, signal.SIGHUP, lambda: None)
-
-
-async def _open(
-    stack: AsyncExitStack,
-    runner: web.BaseRunner,
-    address: Address,
-    *,
-    setting: str,
-    tls: ssl.SSLContext | None = None,
-    reuse_port: bool = False,
-) -> Address:
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    site = web.TCPSite(runner, address.host, address.port, ssl_context=tls, reuse_port=reuse_port)
-    try:
-        await site.start()
-    except OSError as error:
-        raise ConfigError(
-            # uvloop's own text says the address again, as a tuple.
-            f"cannot listen on {address}: {os.strerror(error.errno) if error.errno else error.strerror}",
-            hint=f"is policyd running already? else choose another address: --set {setting}=IP:PORT",
-        ) from error
-    host, port = runner.addresses[0][:2]
-    return Address(host, port)

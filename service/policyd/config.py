@@ -54,7 +54,11 @@ class EmbeddedConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookupConfig:
-    """The listener that kumod asks."""
+    """
+    The listener that kumod asks.
+
+    *drain* is for load balancers that look at /readyz: for so long a service that is told to end takes connections still.
+    """
 
     listen: Address = Address("127.0.0.1", 8085)
     reuse_port: bool = False
@@ -66,6 +70,7 @@ class LookupConfig:
     body_deadline: Seconds = _between(0.1, 600, 10.0)
     deadline: Seconds = _between(0.05, 60, 2.0)
     max_pending: int = _between(1, 1_000_000, 2_000)
+    drain: Seconds = _between(0, 600, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,7 +76,7 @@ async def test_a_terminal_that_is_closed_ends_the_service_in_order_unless_nohup_
     pid, terminal = _serve_at_a_terminal(dsn, nohup=nohup)
     ended = False
     try:
-        _read_until(terminal, b'"current"')
+        _read_until(terminal, b'"started"')
         os.kill(pid, signal.SIGHUP)
         _read_until(terminal, b"SIGHUP: ")
         os.close(terminal)

@@ -274,7 +274,7 @@ def test_a_second_replica_serves_the_same_database(fresh_state):
         assert replica.stderr is not None
         lines = (json.loads(line) for line in replica.stderr)
         started = next(line for line in lines if line["message"] == "started")
-        next(line for line in lines if line["message"] == "current")
+        assert started["current"]
         request = urllib.request.Request(
             f"http://{started['lookup']}/queue-settings",
             headers={"Authorization": f"Bearer {(fresh_state / 'token').read_text().strip()}"},

@@ -41,6 +41,7 @@ class LookupListener:
         self._lookups = lookups
         self._router = router
         self._observe = observe
+        self._is_ending = False
         self._heads = heads(Position(0, ""))
         self._tallies: Mapping[str, Tally] = {
             kind.segment: lookups.tallies[kind.name] for kind in answering.kinds.values()
@@ -49,13 +50,20 @@ class LookupListener:
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """The response to *request*; errors become problems here and nowhere else."""
         began = time.perf_counter()
-        hit = self._hit(request, began)
+        hit = None if self._is_ending else self._hit(request, began)
         if hit is not None:
             return hit
         try:
-            return await self._answer(request)
+            response = await self._answer(request)
         except Exception as error:  # noqa: BLE001  (the edge: whatever it is, the client gets an answer and the log the rest)
-            return refusal(error, self._observe, request)
+            response = refusal(error, self._observe, request)
+        if self._is_ending:
+            response.force_close()
+        return response
+
+    def say_goodbye(self) -> None:
+        """Let every response from now on be the last one of its connection."""
+        self._is_ending = True
 
     def _hit(self, request: web.BaseRequest, began: float) -> web.StreamResponse | None:
         """The whole of a cached lookup that keeps its connection: token, position, rule, and ready bytes."""

@@ -17,6 +17,31 @@ class Server(web.Server):
     def __init__(self, answer: Answer, *, keepalive_timeout: float) -> None:
         super().__init__(answer)
         self._keepalive_timeout = keepalive_timeout
+        self._open = 0
+        self._deserted = asyncio.Event()
+        self._deserted.set()
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections are open."""
+        return self._open
+
+    async def deserted(self) -> None:
+        """Wait until no connection is open."""
+        await self._deserted.wait()
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        """Count a connection."""
+        self._open += 1
+        self._deserted.clear()
+        super().connection_made(handler, transport)
+
+    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+        """Count it no more."""
+        self._open -= 1
+        if not self._open:
+            self._deserted.set()
+        super().connection_lost(handler, exc)
 
     def __call__(self) -> web.RequestHandler:
         """A connection."""

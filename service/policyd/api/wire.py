@@ -34,6 +34,7 @@ class Ready(web.StreamResponse):
         self._wire = wire
         self._ready_status = status
         self._request = request
+        self._keeps = True
 
     @property
     def status(self) -> int:
@@ -47,8 +48,13 @@ class Ready(web.StreamResponse):
 
     @property
     def keep_alive(self) -> bool | None:
-        """As the request has it."""
-        return self._request.keep_alive
+        """As the request has it, unless `force_close` was called."""
+        return self._keeps and self._request.keep_alive
+
+    def force_close(self) -> None:
+        """Say in the head that this is the connection's last response."""
+        self._keeps = False
+        self._wire = self._wire.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Write everything, and wait for a slow reader before its next request is read."""

@@ -66,6 +66,8 @@ class Feed:
         self.history = 0
         """Raised whenever the database turns out to have another history: what was read before is nothing."""
         self.on_replaced: Callable[[], None] = lambda: None
+        self.has_tried = asyncio.Event()
+        """Set when the log was read for the first time, or could not be."""
 
     @property
     def current(self) -> bool:
@@ -107,6 +109,7 @@ class Feed:
                         pause = _FIRST_PAUSE
             except BackendUnavailable as error:
                 delay = pause * random.uniform(0.5, 1.0)  # noqa: S311  (jitter, not a secret)
+                self.has_tried.set()
                 trouble = error.trouble or "unreachable"
                 self._observe(
                     BackendLost(backend="postgresql", trouble=trouble, reason=str(error), retry_in=delay)
@@ -174,6 +177,7 @@ class Feed:
             self._read_at = begun_at
             self._finished = self._begun
             self._watch_lease()
+            self.has_tried.set()
             self._read.turn()
             if self.drills.take(reading.drills, begun_at) or reading.news.head != before:
                 self._moved.turn()

@@ -255,6 +255,7 @@ class ServiceStarted:
     lookup: str
     admin: str
     version: str
+    current: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,8 +34,8 @@ class Supervisor:
     def __call__(self, observation: Observation) -> None:
         """Tell of *observation*, if it is one that changes what the service manager shows."""
         match observation:
-            case ServiceStarted(lookup=lookup):
-                self._tell("READY=1", f"STATUS=answers on {lookup}, not current yet")
+            case ServiceStarted(lookup=lookup, current=current):
+                self._tell("READY=1", *(() if current else (f"STATUS=answers on {lookup}, not current yet",)))
             case CurrencyRegained(position=position):
                 self._tell(f"STATUS=current at {position}")
             case CurrencyLost(position=position):
