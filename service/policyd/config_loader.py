@@ -181,9 +181,16 @@ def _from_file(file: Path | None, environ: Mapping[str, str]) -> Iterator[tuple[
             raise ConfigError(f"{path}: {section} stands alone: write it under a section such as [lookup]")
         flat |= {f"{section}.{name}": value for name, value in table.items()}
     given = dict(_secrets_resolved(flat, origin=str(path), spell=lambda key: key))
-    if any(known()[listed(key)].is_secret and flat.get(key) for key in given):
+    if any(_is_secret(key, flat.get(key)) for key in given):
         refuse_if_readable_by_all(path, origin="the configuration file")
     yield from given.items()
+
+
+def _is_secret(key: str, value: object) -> bool:
+    """Whether nobody else may see this. A DSN without a password says only where the database is."""
+    if not value or not known()[listed(key)].is_secret:
+        return False
+    return key != "database.dsn" or re.search(r"//[^/@]*:[^/@]*@|[?&]password=", str(value)) is not None
 
 
 def _tables(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

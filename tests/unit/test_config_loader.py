@@ -187,6 +187,18 @@ def test_a_secret_that_everybody_can_read_is_refused(written, tmp_path):
     assert "everybody on this machine can read it" in refusal(file)
 
 
+@pytest.mark.parametrize("secret", ["//u:pw@db/x", "//u@db/x?a=b&password=pw", "/x?password=pw"])
+def test_a_dsn_is_a_secret_where_a_password_is_in_it(written, secret):
+    file = written(f"[database]\ndsn = 'postgresql:{secret}'", mode=0o644)
+    assert "everybody on this machine can read it" in refusal(file)
+
+
+@pytest.mark.parametrize("dsn", ["///policyd?host=/run", "//u@db1:5432,db2:5432/x?sslmode=require"])
+def test_a_dsn_without_a_password_may_be_read_by_everybody(written, dsn):
+    file = written(f"[database]\ndsn = 'postgresql:{dsn}'", mode=0o644)
+    assert load(environ={}, file=file).config.database.dsn == f"postgresql:{dsn}"
+
+
 def test_a_private_key_that_everybody_can_read_is_refused(written):
     key = written(CANARY, name="key.pem", mode=0o644)
     file = written(f"[lookup]\ntls_cert = '/c.pem'\ntls_key = '{key}'")
