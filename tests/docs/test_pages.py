@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from policyd.cli.main import policyd
 from policyd.config_loader import load
 from policyd.operate.first_run import import_example, make_examples, make_keys
+from policyd.operate.helper_files import read_paths
 from policyd.shipped import example_root
 from tests.conftest import connection_to
 from tests.docs.pages import ROOT, WRITTEN, blocks, typed
@@ -56,11 +57,15 @@ def named(value: object) -> str | None:
 
 
 @pytest.mark.parametrize(("page", "block"), TOML, ids=named)
-def test_a_configuration_is_one(page, block, tmp_path):
-    file = tmp_path / "policyd.toml"
+def test_toml_is_a_configuration_or_the_file_of_policy_that_its_first_line_names(page, block, tmp_path):
+    name = re.match(r"# (\w+\.toml)\b", block.text)
+    file = tmp_path / (name[1] if name else "policyd.toml")
     file.write_text(block.text)
     file.chmod(0o600)
-    load(environ={"HOME": str(tmp_path)}, file=file)
+    if name is None:
+        load(environ={"HOME": str(tmp_path)}, file=file)
+    else:
+        assert not read_paths([str(example_root()), str(file)]).problems
 
 
 def test_the_configuration_of_the_tutorial_is_one(tmp_path):
