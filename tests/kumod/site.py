@@ -27,9 +27,10 @@ kumo.on('pre_init', function()
 $ORIGIN example.
 one.dest 600 MX 10 sink
 dest 600 MX 10 sink
-relay 600 MX 10 sink
+relay 600 MX 10 other
 a 600 MX 10 sink
 sink 600 A 127.0.0.1
+other 600 A 127.0.0.1
 ]] }}
 end)
 """
