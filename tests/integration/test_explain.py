@@ -1,5 +1,11 @@
 """Why an answer is what it is."""
 
+import asyncio
+
+from click.testing import CliRunner
+
+from policyd.cli.main import policyd
+from policyd.errors import PolicydError
 from policyd.store.pool import Connection
 from tests.integration.conftest import Service
 
@@ -31,3 +37,10 @@ async def test_explain_needs_the_admin_scope(service: Service) -> None:
     ) as response:
         assert response.status == 401
         assert response.content_type == "application/problem+json"
+
+
+async def test_who_asks_without_a_token_is_told_how_to_get_one(service: Service) -> None:
+    asked = CliRunner(env={"POLICYD_CLIENT_URL": service.url, "HOME": "/nowhere"})
+    done = await asyncio.to_thread(asked.invoke, policyd, ["lookup", "/tenant/acme"])
+    assert isinstance(done.exception, PolicydError)
+    assert "policyd token create" in (done.exception.hint or "")

@@ -37,6 +37,12 @@ class Response:
     body: Any
 
 
+_HINTS = {
+    401: "policyd token create NAME makes one; client.token, or a file that POLICYD_CLIENT_TOKEN_FILE names, is what is used",
+    403: "policyd token list shows what yours may do; explain needs scope admin",
+}
+
+
 @click.command()
 @click.argument("path")
 @click.option("--json", "as_json", is_flag=True, help="The body as it came, for other programs.")
@@ -167,7 +173,9 @@ def _parse(text: str) -> Any:
 def _refused(response: Response) -> PolicydError:
     body = response.body if isinstance(response.body, dict) else {}
     said = body.get("detail") or body.get("title") or "no reason given"
-    return PolicydError(f"status {response.status}: {said}", hint=body.get("hint"))
+    return PolicydError(
+        f"status {response.status}: {said}", hint=body.get("hint") or _HINTS.get(response.status)
+    )
 
 
 def _shown(value: object) -> str:
