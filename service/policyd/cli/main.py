@@ -1,5 +1,6 @@
 """The command `policyd`: its groups, and how errors end."""
 
+import difflib
 import importlib
 import sys
 from collections.abc import Mapping, Sequence
@@ -43,9 +44,20 @@ COMMANDS: Mapping[str, str] = {
     "migrate": "database.migrate_command",
     "doctor": "doctor.doctor",
     "lua-path": "settings.lua_path",
+    "completion": "completion.completion",
     "config": "settings.config",
     "version": "settings.version",
 }
+
+SECTIONS: Mapping[str, Sequence[str]] = {
+    "Run it": ("up", "serve", "migrate", "doctor", "config"),
+    "Ask it": ("lookup", "explain", "nodes", "wait", "drill"),
+    "Change policy": ("sql", "import", "export", "diff", "apply", "validate", "whatif"),
+    "Look back": ("history", "show", "at", "revert"),
+    "Let somebody in": ("token", "credential"),
+    "On a node": ("shaping", "lua-path"),
+}
+"""How `policyd --help` is divided; what is in none of these is shown last."""
 
 
 class Commands(click.Group):
@@ -62,6 +74,25 @@ class Commands(click.Group):
         module, attribute = COMMANDS[cmd_name].split(".")
         command: click.Command = getattr(importlib.import_module(f"policyd.cli.{module}"), attribute)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            meant = f" Did you mean {close[0]}?" if close else " See policyd --help."
+            raise click.UsageError(f"There is no command {args[0]}.{meant}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        named = {name for names in SECTIONS.values() for name in names}
+        rest = [name for name in COMMANDS if name not in named]
+        for title, names in (*SECTIONS.items(), ("More", rest)):
+            found = [(name, self.get_command(ctx, name)) for name in names]
+            rows = [(name, command.get_short_help_str(70)) for name, command in found if command is not None]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
 
 
 @click.group(
