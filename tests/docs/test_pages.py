@@ -117,7 +117,8 @@ def test_a_command_of_policyds_has_the_options_that_a_page_gives_it(page):
 
 
 @pytest.mark.parametrize("page", CONSOLES, ids=named)
-async def test_what_a_page_types_works(page, example, keys, tmp_path):
+async def test_what_a_page_types_works(page, example, keys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     runnable = [(line, command) for line, command in commands(page) if runs_here(command)]
     if not runnable:
         pytest.skip("nothing on it can be typed on a machine without systemd, Vault and kumod")
