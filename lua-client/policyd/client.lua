@@ -139,7 +139,8 @@ local function ask(endpoint, path, asked, seconds)
     return nil,
       says,
       problem ~= nil and (status == 400 or status == 503 or is_apart),
-      problem ~= nil and (status == 400 or is_apart)
+      problem ~= nil and (status == 400 or is_apart),
+      status
   end
   local number = known.position(response.position)
   if not number then
@@ -163,7 +164,7 @@ local function first(path, asked, read)
   local problems, is_there, second_best = {}, true, nil
   for _, each in ipairs(endpoints) do
     local i, endpoint = table.unpack(each)
-    local response, problem, is_said, is_refusal =
+    local response, problem, is_said, is_refusal, status =
       ask(endpoint, path, asked, seconds)
     local got
     if response then
@@ -179,6 +180,9 @@ local function first(path, asked, read)
         handles['failed.' .. i]:observe(now)
       end
       table.insert(problems, endpoint .. ' ' .. problem)
+      if status and status == asked.is_limited_by then
+        break
+      end
     end
   end
   return second_best, table.concat(problems, '; '), is_there
@@ -198,6 +202,33 @@ function mod.answer(path, position, is_apart)
       return nil, NO_JSON
     end
     return envelope.labelled(got, response)
+  end)
+end
+
+-- Whether a password is right: `authenticated`, and of whom. One replica's limit
+-- on guessing is not to be got round by asking the next one.
+function mod.log_in(attempt, position)
+  local asked = {
+    method = 'post',
+    body = kumo.json_encode(attempt),
+    position = position,
+    expects = OK,
+    is_apart = true,
+    is_limited_by = 429,
+  }
+  return first('/smtp-auth', asked, function(response)
+    local said = envelope.parsed(response.body)
+    if
+      not said
+      or type(said.authenticated) ~= 'boolean'
+      or type(said.tags) ~= 'table'
+      or said.authenticated
+        and not (type(said.username) == 'string' and type(said.tenant) == 'string')
+    then
+      return nil, NO_JSON
+    end
+    said.label = response.number
+    return said
   end)
 end
 

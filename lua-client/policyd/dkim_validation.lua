@@ -4,7 +4,6 @@ with the keys that there are, by this kumod and with this token.
 ]]
 local kinds = require 'policyd.kinds'
 local names = require 'policyd.names'
-local policyd = require 'policyd'
 local signing = require 'policyd.signing'
 local validation = require 'policyd.validation'
 
@@ -72,15 +71,7 @@ end
 
 function mod.check()
   validation.refuse_both 'dkim_sign'
-  local source = policyd.CONFIGURED.store_key
-  if source and not require('policyd.seal').is_possible() then
-    validation.fail 'the store_key cannot be read, or has not 64 bytes'
-  elseif not source then
-    print(
-      'policyd: (not counted) without a store_key, a kumod that is restarted '
-        .. 'during an outage cannot sign'
-    )
-  end
+  validation.check_store_key 'a kumod that is restarted during an outage cannot sign'
   validation.checking('dkim', check_plans)
 end
 

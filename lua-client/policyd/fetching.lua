@@ -58,7 +58,7 @@ function mod.record(question_kind, path, got, era, now)
   }
 end
 
-local function hand_over(record)
+function mod.hand_over(record)
   pcall(function()
     handles.queue('writer'):try_send(kumo.json_encode(record))
   end)
@@ -89,7 +89,7 @@ local function keep_row(question, path, got, era, now)
       return
     end
   end
-  hand_over(record)
+  mod.hand_over(record)
 end
 
 -- From the node store; what is secret and was not put there by this node is
@@ -112,7 +112,7 @@ local function keep(question, path, got, era, now)
   local kind = PARTS[question.kind]
   for part_path, part in pairs(got.with) do
     if kind and mod.is_accepted(kind, part_path, part) then
-      hand_over(mod.record(kind, part_path, part, era, now))
+      mod.hand_over(mod.record(kind, part_path, part, era, now))
       part.era = era
       brought[part_path] = part
     end
@@ -180,7 +180,7 @@ function mod.row(question, changes, path, era, floor)
     and held.label >= floor
     and handles.in_touch(now)
   then
-    hand_over { path = path, at = now }
+    mod.hand_over { path = path, at = now }
     handles['count.stored']:increment(1)
     return from_store(held)
   end
@@ -190,7 +190,7 @@ function mod.row(question, changes, path, era, floor)
   end
   local max_stale = require('policyd').CONFIGURED.max_stale
   if held and now - held.since <= max_stale then
-    hand_over { path = path, at = now }
+    mod.hand_over { path = path, at = now }
     handles['count.stale']:increment(1)
     env = from_store(held)
     env.valid_until = nil

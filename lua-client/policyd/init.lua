@@ -19,6 +19,7 @@ Also:
   on_unknown      what becomes of mail whose signing cannot be known: 'tempfail' or 'unsigned'
   epoch_interval  seconds between two bumps of the config epoch: 5
   max_stale       seconds for which what is not known to hold is still used: 7 days
+  auth_max_stale  seconds for which a login that was good goes on without the service: 3600
   cache_capacity  answers of one kind kept in memory: 100,000
 
 Needs KumoMTA 2026.05.12. Nothing here touches a disk or the network: every Lua
@@ -33,6 +34,7 @@ local DEFAULTS = {
   on_unknown = 'tempfail',
   epoch_interval = 5,
   max_stale = 7 * 86400,
+  auth_max_stale = 3600,
   cache_capacity = 100000,
 }
 -- 128 each by default; more pools than that would be asked for again and

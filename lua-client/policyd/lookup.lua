@@ -48,7 +48,7 @@ local function stored_changes()
 end
 
 -- nil while nothing was ever known; `lost` if it was and is not at hand.
-local function known_changes()
+function mod.known_changes()
   local generation = handles.generation:sum()
   if generation ~= my_generation or (my_changes and my_changes.lost) then
     changes_at = changes_at or mod.changes_cache(stored_changes)
@@ -82,7 +82,7 @@ end
 -- An envelope from a cache, held against what is known; and whether it is only
 -- good as stale.
 local function ask(cache, question, now, era)
-  local changes = known_changes()
+  local changes = mod.known_changes()
   local floor, attempt = 0, 0
   if my_changes and my_changes.lost then
     attempt = now // RETRY_AFTER

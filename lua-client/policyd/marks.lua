@@ -7,6 +7,7 @@ Marks: that something holds for a name until a time, known to all contexts.
 Names share a bounded number of counter series; a mark says whose it is. So one
 may be overwritten by another: a mark is a hint, whose absence must do no harm.
 ]]
+local kumo = require 'kumo'
 local handles = require 'policyd.handles'
 
 local mod = {}
@@ -33,6 +34,16 @@ function mod.ends(group, name)
     return value & ((1 << UNTIL_BITS) - 1)
   end
   return 0
+end
+
+-- What is counted for a name within the last ten minutes.
+function mod.count(group, name)
+  local _, hash = slot_of(group, name)
+  return kumo.counter_series.define {
+    name = handles.name(string.format('%s.count.%d', group, hash % SLOTS)),
+    num_buckets = 10,
+    bucket_size = '1 minute',
+  }
 end
 
 return mod

@@ -57,6 +57,11 @@ function mod.quoted(text)
   return text
 end
 
+-- The address of `192.0.2.1:25` or `[2001:db8::1]:25`.
+function mod.address(peer)
+  return peer:match '^%[(.-)%]:%d+$' or peer:match '^(.-):%d+$'
+end
+
 -- The canonical path of a lookup: equal questions have equal paths, here and
 -- at the service. Parameters are given as name, value, name, value.
 function mod.path(segment, key, ...)

@@ -87,6 +87,7 @@ local OPTIONS = {
   },
   epoch_interval = { is_positive, 'a number of seconds' },
   max_stale = { is_positive, 'a number of seconds' },
+  auth_max_stale = { is_positive, 'a number of seconds' },
   cache_capacity = {
     function(value)
       return is_positive(value) and math.type(value) == 'integer'

@@ -51,8 +51,8 @@ end
 
 local function set_up(options)
   local helper = {}
-  function helper.apply(_, msg)
-    require('policyd.queue_apply').apply(msg)
+  function helper.apply(_, msg, auth_info)
+    require('policyd.queue_apply').apply(msg, auth_info)
   end
   function helper.resolve_config(_, ...)
     return (require('policyd.queue_config').resolve(...))

@@ -2,8 +2,11 @@
 What `queue_helper:apply(msg)` does: campaign, tenant and routing domain of a
 message, as policy-extras.queue takes them from its headers.
 
-    queue_apply.apply(msg)   -- at reception; puts off or parks what is unknown
-    queue_apply.finish(msg)  -- later: false while it still is
+    queue_apply.apply(msg, auth_info) -- at reception; puts off or parks what is unknown
+    queue_apply.finish(msg)           -- later: false while it still is
+
+`auth_info` is for logins over HTTP (policyd.smtp_auth); a login sends for its
+own tenant and no other.
 
 Everything is looked up before the message is changed, so that it can be done
 again later (policyd.pending).
@@ -13,8 +16,11 @@ local kinds = require 'policyd.kinds'
 local lookup = require 'policyd.lookup'
 local names = require 'policyd.names'
 local pending = require 'policyd.pending'
+local tenancy = require 'policyd.tenancy'
 
 local mod = {}
+local NOT_AUTHORIZED =
+  "authz_id '%s' is not authorized to send as tenant '%s'"
 local UNAVAILABLE = '4.3.0 policy is not available, try again later'
 
 local function header(msg, name)
@@ -22,10 +28,12 @@ local function header(msg, name)
 end
 
 -- Who sends, and what says so.
-local function tenant_of(msg, settings)
+local function tenant_of(msg, settings, own)
   local tenant = header(msg, settings.tenant_header)
   if tenant then
     return tenant, string.format("'%s' header", settings.tenant_header)
+  elseif own then
+    return own, 'login'
   elseif settings.default_tenant then
     return settings.default_tenant, 'default_tenant option'
   end
@@ -33,7 +41,7 @@ end
 
 -- Why a message may not be sent as this tenant. An empty list of identities
 -- is nobody, not anybody.
-local function objection(msg, tenant, source, answer)
+local function objection(msg, tenant, source, answer, identity)
   if answer.tenant_known ~= true then
     return string.format(
       "tenant '%s' specified by %s is not defined in your queue config",
@@ -44,7 +52,7 @@ local function objection(msg, tenant, source, answer)
   if not answer.require_authz then
     return nil
   end
-  local authz_id = msg:get_meta 'authz_id'
+  local authz_id = identity or msg:get_meta 'authz_id'
   if not authz_id then
     return string.format("tenant '%s' requires SMTP AUTH", tenant)
   end
@@ -53,11 +61,7 @@ local function objection(msg, tenant, source, answer)
       return nil
     end
   end
-  return string.format(
-    "authz_id '%s' is not authorized to send as tenant '%s'",
-    authz_id,
-    tenant
-  )
+  return string.format(NOT_AUTHORIZED, authz_id, tenant)
 end
 
 -- Whatever the queue would be: that there is no such tenant is known from the
@@ -79,7 +83,11 @@ local function run(msg)
   end
   local settings = kept.answer or {}
   local campaign = header(msg, settings.campaign_header)
-  local tenant, source = tenant_of(msg, settings)
+  local own, identity = tenancy.of(msg)
+  local tenant, source = tenant_of(msg, settings, own)
+  if own and tenant ~= own then
+    return 'reject', 500, string.format(NOT_AUTHORIZED, identity, tenant)
+  end
   local recipient = msg:recipient_list()[1]
   local found = lookup.ask(
     kinds.queue(
@@ -93,7 +101,8 @@ local function run(msg)
   elseif found.status ~= 'found' then
     return 'unknown'
   end
-  local problem = tenant and objection(msg, tenant, source, found.answer)
+  local problem = tenant
+    and objection(msg, tenant, source, found.answer, identity)
   if problem then
     return 'reject', 500, problem
   end
@@ -130,7 +139,10 @@ function mod.finish(msg)
   return verdict == 'done'
 end
 
-function mod.apply(msg)
+function mod.apply(msg, auth_info)
+  if auth_info or pending.is_injected(msg) then
+    tenancy.take(msg, auth_info)
+  end
   if mod.finish(msg) then
     return
   elseif pending.is_injected(msg) then

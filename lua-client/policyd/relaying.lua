@@ -5,6 +5,7 @@ local kumo = require 'kumo'
 local construct = require 'policyd.construct'
 local kinds = require 'policyd.kinds'
 local lookup = require 'policyd.lookup'
+local names = require 'policyd.names'
 
 local mod = {}
 
@@ -17,17 +18,12 @@ local function contains(list, value)
   return false
 end
 
--- The address of `192.0.2.1:25` or `[2001:db8::1]:25`.
-local function address_of(peer)
-  return peer:match '^%[(.-)%]:%d+$' or peer:match '^(.-):%d+$'
-end
-
 -- Whoever has logged in as one of these may relay, from wherever that is.
 local function allow_authorized(answer, conn_meta)
   local authorized = answer.relay_from_authz
   local authz_id = authorized and conn_meta:get_meta 'authz_id'
   if authz_id and contains(authorized, authz_id) then
-    answer.relay_from = { address_of(conn_meta:get_meta 'received_from') }
+    answer.relay_from = { names.address(conn_meta:get_meta 'received_from') }
   end
 end
 

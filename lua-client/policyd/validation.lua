@@ -197,6 +197,15 @@ function mod.refuse_both(module)
   end
 end
 
+-- `consequence` is what it means to have none.
+function mod.check_store_key(consequence)
+  if not policyd.CONFIGURED.store_key then
+    print('policyd: (not counted) without a store_key, ' .. consequence)
+  elseif not require('policyd.seal').is_possible() then
+    mod.fail 'the store_key cannot be read, or has not 64 bytes'
+  end
+end
+
 function mod.check_listener_domains()
   mod.refuse_both 'listener_domains'
   mod.checking('listener domains', function()

@@ -27,7 +27,7 @@ GOOD = "endpoints = { 'http://127.0.0.1:1' }, store = '/x/store.db'"
         ),
         (
             f"policyd:setup {{ {GOOD}, endpoint = 'x' }}",
-            "there is no option 'endpoint'; there are cache_capacity, endp",
+            "there is no option 'endpoint'; there are auth_max_stale, cache_capacity, endp",
         ),
         (f"policyd:setup {{ {GOOD}, node = 'a b' }}", "the option 'node' has to be 1 to 64 letters"),
         (

@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.lua.kumo_sim import domain_map, files, http, keys, regexes, shaping, signing, text_json
+from tests.lua.kumo_sim import cidrs, domain_map, files, http, keys, regexes, shaping, signing, text_json
 from tests.lua.kumo_sim.constructors import CONSTRUCTORS, make
 from tests.lua.kumo_sim.context import Native
 from tests.lua.kumo_sim.errors import HandlerFailed, KumoError, NotSimulated, Rejected
@@ -61,6 +61,7 @@ def natives(context: "Context") -> dict[str, Native]:
         **files.library(),
         **signing.library(process),
         **shaping.library(process),
+        **cidrs.library(),
         **domain_map.library(),
         **regexes.library(),
         **_asking(process),

@@ -7,12 +7,13 @@ from typing import Any, TypeVar
 from tests.lua.kumo_sim.clock import Clock
 from tests.lua.kumo_sim.delivering import Delivery, Ready
 from tests.lua.kumo_sim.errors import HandlerFailed
+from tests.lua.kumo_sim.http_auth import HttpLogin, validated
 from tests.lua.kumo_sim.log_hooks import log_record, offer
 from tests.lua.kumo_sim.messages import Message
 from tests.lua.kumo_sim.process import Process
 from tests.lua.kumo_sim.resolving import Resolver
 from tests.lua.kumo_sim.scheduling import ScheduledQueue, Scheduler
-from tests.lua.kumo_sim.sessions import Injection, Reply, Session
+from tests.lua.kumo_sim.sessions import PEER, Injection, Reply, Session
 from tests.lua.kumo_sim.values import decoded
 
 Result = TypeVar("Result")
@@ -138,11 +139,21 @@ class Node:
         """A message over an SMTP connection of its own."""
         return await self.session(**settings).mail(sender, *recipients, data=data)
 
+    async def http_login(self, username: str, password: str | None) -> HttpLogin:
+        """An HTTP request with Basic credentials, as far as the listener's handler decides."""
+        return await self.process.run(validated(self.process, username, password, PEER))
+
     async def inject(
-        self, sender: str, *recipients: str, data: bytes | None = None, deferred: bool = False
+        self,
+        sender: str,
+        *recipients: str,
+        data: bytes | None = None,
+        deferred: bool = False,
+        login: HttpLogin | None = None,
     ) -> Injection:
-        """A message over HTTP; *deferred* is deferred_generation."""
-        return await self.process.run(Injection.of(self, sender, recipients, data, deferred=deferred))
+        """A message over HTTP, from a trusted host or a *login*; *deferred* is deferred_generation."""
+        injecting = Injection.of(self, sender, recipients, data, deferred=deferred, login=login)
+        return await self.process.run(injecting)
 
     async def queue(self, name: str) -> ScheduledQueue:
         """The live queue of that name, made if there is none; raises HandlerFailed as kumod fails."""

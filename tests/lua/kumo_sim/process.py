@@ -94,6 +94,7 @@ class Process:
         self.queues = Queues(self)
         self.throttles: dict[str, Any] = {}
         self.keys: dict[Any, Any] = {}
+        self.http_logins: dict[Any, Any] = {}
         self.tasks: dict[asyncio.Task[Any], str] = {}
         self.cleaning: set[asyncio.Task[Any]] = set()
         self._idle: list[Context] = []

@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lupa.lua54 import lua_type
-
+from tests.lua.kumo_sim.authentication import auth_info_of
 from tests.lua.kumo_sim.constructors import Made
 from tests.lua.kumo_sim.errors import HandlerFailed, KumoError
+from tests.lua.kumo_sim.http_auth import HttpLogin
 from tests.lua.kumo_sim.messages import ConnectionMeta, EnvelopeAddress, Message
-from tests.lua.kumo_sim.values import lua_kind
 
 if TYPE_CHECKING:
     from tests.lua.kumo_sim.node import Node
 
+PEER = "192.0.2.1"
 TECHNICAL = (421, "4.3.0 technical difficulties")
 DATA = b"From: <%s>\r\nTo: <%s>\r\nSubject: test\r\n\r\nHello.\r\n"
 
@@ -55,16 +55,18 @@ class Session:
         return await self.node.process.run(self._auth(authz or username, username, password))
 
     async def _auth(self, authz: str, authc: str, password: str) -> Reply:
+        if "authn_id" in self._conn.meta:
+            return Reply(503, "5.5.1 AUTH me once, can't get authed again!")
         try:
             results = await self.node.process.call(
                 "smtp_server_auth_plain", authz, authc, password, self._conn
             )
-            allowed = results is not None and _allowed(results[0] if results else None)
+            who = None if results is None else _admitted(results[0] if results else None, authz, authc)
         except HandlerFailed as failure:
             return self._failed(failure)
-        if not allowed:
+        if who is None:
             return Reply(535, "5.7.8 AUTH invalid")
-        self._conn.meta |= {"authn_id": authc, "authz_id": authz}
+        self._conn.meta |= who
         return Reply(235, "2.7.0 AUTH OK!")
 
     async def ask(self, domain: str) -> dict[str, Any] | None:
@@ -137,15 +139,20 @@ class Session:
         return Reply(*TECHNICAL)
 
 
-def _allowed(answer: Any) -> bool:
-    if isinstance(answer, bool):
-        return answer
-    if lua_type(answer) != "table":
-        raise HandlerFailed(KumoError(f"error converting Lua {lua_kind(answer)} to AuthKindResult"))
-    identities = answer[b"identities"]
-    if lua_type(identities) != "table" or not len(identities):
-        raise HandlerFailed(KumoError("smtp_server_auth_plain returned an empty identities list"))
-    return True
+def _admitted(answer: Any, authz: str, authc: str) -> dict[str, str] | None:
+    """The session's identities, as kumod reconciles them with what a handler answers."""
+    if answer is True:
+        return {"authn_id": authc, "authz_id": authz}
+    info = auth_info_of(answer, authc)
+    if info is None:
+        return None
+    if not info["identities"]:
+        raise HandlerFailed(
+            KumoError("smtp_server_auth_plain returned an AuthInfo with an empty identities list")
+        )
+    by_context = {each["context"]: each["identity"] for each in info["identities"]}
+    authn = by_context.get("SmtpAuthPlainAuthentication", info["identities"][0]["identity"])
+    return {"authn_id": authn, "authz_id": by_context.get("SmtpAuthPlainAuthorization", authn)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,22 +166,33 @@ class Injection:
 
     @classmethod
     async def of(
-        cls, node: "Node", sender: str, recipients: Sequence[str], data: bytes | None, *, deferred: bool
+        cls,
+        node: "Node",
+        sender: str,
+        recipients: Sequence[str],
+        data: bytes | None,
+        *,
+        deferred: bool,
+        login: HttpLogin | None,
     ) -> "Injection":
-        made = [await _generated(node, sender, recipient, data) for recipient in recipients]
+        info = login.auth_info if login else {"peer_address": PEER, "identities": [], "groups": []}
+        made = [await _generated(node, sender, recipient, data, info) for recipient in recipients]
         messages = tuple(message for message, _ in made if message is not None)
         errors = () if deferred else tuple(error for _, error in made if error is not None)
         return cls(len(recipients) - len(errors), len(errors), errors, messages)
 
 
 async def _generated(
-    node: "Node", sender: str, recipient: str, data: bytes | None
+    node: "Node", sender: str, recipient: str, data: bytes | None, auth_info: dict[str, Any]
 ) -> tuple[Message | None, str | None]:
-    meta = {"http_auth": "192.0.2.1", "received_from": "192.0.2.1", "reception_protocol": "HTTP"}
+    identities = auth_info["identities"]
+    basic = [each["identity"] for each in identities if each["context"] == "HttpBasicAuth"]
+    who = [*basic, *(each["identity"] for each in identities), PEER][0]
+    meta = {"http_auth": who, "received_from": PEER, "reception_protocol": "HTTP"}
     body = data or DATA % (sender.encode(), recipient.encode())
     message = Message(node.clock, sender, [recipient], body, meta)
     try:
-        await node.process.call("http_message_generated", message, {"identities": [], "groups": []})
+        await node.process.call("http_message_generated", message, auth_info)
         await node.accept(message)
     except HandlerFailed as failure:
         return None, f"{recipient}: {failure}"
