@@ -120,8 +120,10 @@ class Site:
     async def send(self, subject: str = "s", recipient: str = RECIPIENT, **headers: str) -> Reply:
         return await send(self.kumod.smtp[0], SENDER, recipient, data=message(subject, **headers))
 
-    async def inject(self, subject: str = "s", recipient: str = RECIPIENT, **settings: Any) -> dict[str, Any]:
-        return await inject(self.kumod.http[0], recipient, content=message(subject), **settings)
+    async def inject(
+        self, subject: str = "s", recipient: str = RECIPIENT, *, port: int | None = None, **settings: Any
+    ) -> dict[str, Any]:
+        return await inject(port or self.kumod.http[0], recipient, content=message(subject), **settings)
 
     async def deliver(self, subject: str = "s", recipient: str = RECIPIENT, **headers: str) -> Delivery:
         """Send a message, and wait until the sink has it."""

@@ -74,3 +74,33 @@ async def test_several_recipients_each_have_their_queue(site):
     assert reply.code == 250
     got = await site.sink.receive(2)
     assert sorted(delivery.recipients for delivery in got) == [("y@dest.example",), ("z@one.dest.example",)]
+
+
+async def test_lists_that_are_empty_are_empty_and_no_error(site):
+    """kumod's own tables cannot tell an empty list from an empty map."""
+    node = await site.node(
+        rows=ROWS
+        + """
+        insert into policy.listener_domain (domain, relay_from) values ('closed.example', '{}');
+        insert into policy.tenant (name, egress_pool, require_authz) values ('sealed', 'gold', '{}');
+        insert into policy.egress_pool (name) values ('empty');
+        insert into policy.queue (domain, egress_pool) values ('one.dest.example', 'empty');
+        """
+    )
+    assert (await send(node.smtp[0], "x@closed.example")).code == 550
+    reply = await site.send(X_Tenant="sealed")
+    assert (reply.code, "requires SMTP AUTH" in reply.text) == (500, True)
+    assert (await site.send("waits", recipient="y@one.dest.example")).code == 250
+
+    async def waits():
+        found = await node.scheduled("one.dest.example")
+        return found is not None and found["num_scheduled"] == 1
+
+    await until(waits)
+    await site.change("insert into policy.egress_pool_entry (pool, source) values ('empty', 'ip-1')")
+    await until(lambda: flushed(site))
+
+
+async def flushed(site):
+    await site.kumod.flush()
+    return "waits" in site.sink.subjects()
