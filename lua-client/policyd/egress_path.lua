@@ -4,7 +4,6 @@ see shaping.lua, which hands it out.
 ]]
 local kumo = require 'kumo'
 local handles = require 'policyd.handles'
-local lookup = require 'policyd.lookup'
 local shaping = require 'policyd.shaping'
 local shaping_file = require 'policyd.shaping_file'
 
@@ -104,7 +103,7 @@ end
 
 local function failed(problem)
   -- kumod does not ask again before the next bump.
-  lookup.owe_bump { status = 'unknown' }
+  require('policyd.lookup').owe_bump { status = 'unknown' }
   error(problem, 0)
 end
 

@@ -22,7 +22,7 @@ local lookup = require 'policyd.lookup'
 local node = require 'policyd.node'
 local refresh = require 'policyd.refresh'
 local report = require 'policyd.report'
-local shaping_file = require 'policyd.shaping_file'
+local shaping_feed = require 'policyd.shaping_feed'
 local store = require 'policyd.store'
 local store_keeper = require 'policyd.store_keeper'
 local tags = require 'policyd.tags'
@@ -200,7 +200,7 @@ function Feed:read_on()
     self:take_in(news, now)
   end
   index.read(self)
-  shaping_file.read(self, news)
+  shaping_feed.read(self, news)
   return now
 end
 

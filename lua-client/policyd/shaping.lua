@@ -29,68 +29,9 @@ local mod = {
   -- What the rows' own file calls a secret (policy/shaping.py of the service).
   SECRET = 'policyd.secret',
 }
--- What policy-extras.shaping takes, less extra_files.
-local OPTIONS = {
-  no_default_files = 'boolean',
-  publish = 'table',
-  subscribe = 'table',
-  pre_filter = 'boolean',
-  skip_log_record_types = 'table',
-  additional_skip_log_record_types = 'table',
-  cache_ttl = 'string',
-  retry_shaping_data_fetch_on_populate_timeout = 'boolean',
-  shaping_data_populate_timeout = 'string',
-  allow_stale_shaping_data = 'boolean',
-  tsa_queue_config = 'table',
-  back_pressure = 'number',
-  publish_timeout = 'string',
-  publish_pool_idle_timeout = 'string',
-  publish_connection_verbose = 'boolean',
-  load_validation_options = 'table',
-  validation_options = 'table',
-}
-
-local function problem_with(options)
-  if type(options) ~= 'table' then
-    return 'setup_with_automation takes a table'
-  end
-  for name, value in pairs(options) do
-    if name == 'extra_files' then
-      return policyd.problem_with_setup({}, value)
-    elseif not OPTIONS[name] then
-      return string.format("there is no option '%s'", tostring(name))
-    elseif type(value) ~= OPTIONS[name] then
-      return string.format(
-        "the option '%s' has to be a %s",
-        name,
-        OPTIONS[name]
-      )
-    end
-  end
-end
 
 local function path_config(...)
   return require('policyd.egress_path').get_egress_path_config(...)
-end
-
--- Read by KumoMTA's own helper, which is what publishes and subscribes.
-local function automated(options)
-  local theirs = {}
-  for name, value in pairs(options) do
-    theirs[name] = value
-  end
-  theirs.extra_files = { require('policyd.shaping_file').path() }
-  local stock = require 'policy-extras.shaping'
-  local shaper = stock:setup_with_automation(theirs)
-  if _VALIDATING_CONFIG then
-    -- policyd.shaping_validation checks what is there, and what will be.
-    shaper._file_names = {}
-  end
-  return shaper
-end
-
-local function has_some(list)
-  return list ~= nil and #list > 0
 end
 
 local function register()
@@ -110,11 +51,9 @@ local function register()
   end)
 end
 
-local function set_up(options)
-  local stock = (has_some(options.publish) or has_some(options.subscribe))
-    and automated(options)
+local function set_up(options, stock)
   mod.CONFIGURED = {
-    stock = stock or nil,
+    stock = stock,
     options = options,
     get_egress_path_config = path_config,
     setup_publish = stock and stock.setup_publish or function() end,
@@ -135,11 +74,13 @@ function mod:setup(files)
 end
 
 function mod:setup_with_automation(options)
-  local problem = policyd.problem_with_setup(self) or problem_with(options)
+  local automation = require 'policyd.shaping_automation'
+  local problem = policyd.problem_with_setup(self)
+    or automation.problem_with(options)
   if problem then
     error('policyd.shaping: ' .. problem, 2)
   end
-  return set_up(options)
+  return set_up(options, automation.stock(options))
 end
 
 return mod

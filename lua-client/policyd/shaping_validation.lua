@@ -7,6 +7,7 @@ local construct = require 'policyd.construct'
 local kumo = require 'kumo'
 local secrets = require 'policyd.secrets'
 local shaping = require 'policyd.shaping'
+local shaping_feed = require 'policyd.shaping_feed'
 local shaping_file = require 'policyd.shaping_file'
 local validation = require 'policyd.validation'
 
@@ -36,7 +37,7 @@ end
 -- which may not be there yet, if there is another place.
 local function with_file(text, use)
   local ok, name = pcall(os.tmpname)
-  local path = ok and name .. '.json' or shaping_file.aside()
+  local path = ok and name .. '.json' or shaping_feed.aside()
   local file = assert(io.open(path, 'wb'))
   file:write(text)
   file:close()
@@ -89,7 +90,7 @@ local function check_file(path)
 end
 
 local function check_secrets(text)
-  for name in pairs(shaping_file.secrets_of(kumo.json_parse(text))) do
+  for name in pairs(shaping_feed.secrets_of(kumo.json_parse(text))) do
     local ok, problem = pcall(secrets.text, name)
     if not ok then
       validation.fail('shaping: ' .. problem)

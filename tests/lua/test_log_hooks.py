@@ -268,20 +268,22 @@ async def test_a_secret_that_was_replaced_is_read_again_before_anything_is_dropp
     assert [headers["authorization"] for headers, _ in hook.requests] == ["old-old", "old-old", "new-new"]
 
 
-@pytest.mark.parametrize("status", [200, 404, 503])
-async def test_a_secret_is_never_logged_whatever_the_endpoint_echoes(site, hook, tmp_path, status):
+async def test_a_secret_is_never_logged_whatever_the_endpoint_echoes(site, hook, tmp_path):
     (tmp_path / "bearer").write_text("hunter2-hunter2")
     site.options = {"secrets": f"{{ bearer = '{tmp_path}/bearer' }}"}
     headers = """'{"Authorization": {"secret": "bearer"}}'"""
     node = await site.node(hooked(), rows=ROWS + row("acme", hook, headers=headers, secret="'bearer'"))
-    hook.status, hook.says = status, b"you sent hunter2-hunter2 and hunter2-hunter2!"
-    await sent(node)
-    await node.until(lambda: hook.requests)
+    hook.says = b"you sent hunter2-hunter2 and hunter2-hunter2!"
+    for status in (200, 404, 503):
+        hook.status, hook.requests = status, []
+        await sent(node)
+        await node.until(lambda: hook.requests)
     await node.advance(32)  # until it has reported
     said = json.dumps([node.logged, node.records, [message.meta for message in node.queued()]])
-    assert "you sent *** and ***!" in said
+    assert said.count("you sent *** and ***!") > 4
     assert "hunter2" not in said
-    assert "hunter2" not in str(await site.db.fetchval("select last_error from policy.node"))
+    assert "***" in (reported := str(await site.db.fetchval("select last_error from policy.node")))
+    assert "hunter2" not in reported
 
 
 async def test_an_outage_tells_the_last_known_webhooks_after_a_restart_too(site, hook):
