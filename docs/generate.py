@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from generating.checks import checks_page
 from generating.commands import commands_page, manual_page
 from generating.configuration import configuration_page
 from generating.lookups import lookups_page
@@ -16,6 +17,7 @@ DOCS = ROOT / "docs"
 def generated() -> Mapping[Path, str]:
     """Every page that is not written by hand, as it has to be."""
     return {
+        DOCS / "reference/checks.md": checks_page(),
         DOCS / "reference/commands.md": commands_page(),
         DOCS / "reference/configuration.md": configuration_page(),
         DOCS / "reference/lookups.md": lookups_page(),

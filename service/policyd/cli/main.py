@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, str] = {
     "export": "exporting.export",
     "diff": "applying.diff",
     "apply": "applying.apply",
+    "validate": "validating.validate_command",
     "lookup": "asking.lookup",
     "explain": "asking.explain",
     "shaping": "shaping.shaping",

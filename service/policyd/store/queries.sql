@@ -334,6 +334,18 @@ select (select count(*) from (
           union select tenant from policy.queue_tenant where egress_pool = any($3::text[])
           union select tenant from policy.queue_campaign where egress_pool = any($3::text[])) t) as tenants;
 
+-- bodies --
+-- Every document that kumod's constructors are given.
+select tag, body::text from policy.listener_domain_document
+union all select tag, body::text from policy.egress_source_document where tag <> 'egress_source/*/unspecified'
+union all select tag, body::text from policy.egress_pool_document where tag <> 'egress_pool/*/unspecified'
+union all select tag, body::text from policy.queue_document
+union all select tag, body::text from policy.tenant_document
+union all select tag, body::text from policy.dkim_settings_document
+union all select tag, body::text from policy.dkim_domain_document
+union all select tag, body::text from policy.dkim_signature_document
+union all select tag, body::text from policy.shaping_document;
+
 -- samples --
 -- One name of each kind that a person can try, and how many rows there are.
 select (select domain from policy.listener_domain
