@@ -140,7 +140,8 @@ function mod.finish(msg)
 end
 
 function mod.apply(msg, auth_info)
-  if auth_info or pending.is_injected(msg) then
+  -- Over SMTP, whoever passes on what it is given passes the connection's meta.
+  if type(auth_info) == 'table' or pending.is_injected(msg) then
     tenancy.take(msg, auth_info)
   end
   if mod.finish(msg) then

@@ -62,6 +62,19 @@ async def test_the_right_password_is_yes_and_anything_else_is_no(node_with_login
     ] == [235, 535, 535, 535, 535, 535, 235]
 
 
+async def test_one_function_may_receive_mail_of_both_kinds_with_what_it_is_given(site):
+    received = "function(msg, given) queue_helper:apply(msg, given) end"
+    modules = MODULES.replace("function(msg) queue_helper:apply(msg) end", received).replace(
+        "function(msg, auth_info) queue_helper:apply(msg, auth_info) end", received
+    )
+    node = await site.node(modules, rows=ROWS + CREDENTIALS)
+    assert (await node.receive(SENDER, RECIPIENT)).code == 250
+    session = node.session()
+    await session.auth_plain("alice", PASSWORD)
+    reply = await session.mail(SENDER, RECIPIENT)
+    assert reply.messages[0].meta["tenant"] == "acme"
+
+
 async def test_who_it_is_is_what_the_service_says_and_nobody_acts_as_another(node_with_logins, site):
     node = await node_with_logins()
     session = node.session()
