@@ -59,6 +59,8 @@ def everything() -> Iterator[events.Observation]:
     yield events.BackendAnswered(backend="postgresql", operation="documents", seconds=0.1)
     yield events.ChangesRead(position=here, revisions=1, tags=1, floors=0, lag=0.1)
     yield events.VaultTokenGranted(expires_at=1.0)
+    yield events.BackendLost(backend="postgresql", trouble="unreachable", reason="gone", retry_in=1.0)
+    yield events.DrillKeptTo(kind="queue")
     yield events.NodeReported(node="mx-1", applied=here)
     yield events.KeySent(
         token="mx-1", limited=False, domain="a", selector="s", key_id="k", found="memory", peer="::1"

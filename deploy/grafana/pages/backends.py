@@ -39,6 +39,24 @@ BACKENDS = Page(
             ],
         ),
         Row(
+            title="Troubles",
+            panels=[
+                Panel(
+                    title="Troubles by what was the matter",
+                    reading="Times that a backend did not give what was needed.",
+                    queries=[
+                        Query(
+                            expr=per_second("policyd_backend_troubles_total", "backend, trouble"),
+                            legend="{{backend}}: {{trouble}}",
+                        )
+                    ],
+                    unit="ops",
+                    kind="stacked",
+                    width=24,
+                )
+            ],
+        ),
+        Row(
             title="Questions",
             panels=[
                 Panel(

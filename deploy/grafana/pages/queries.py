@@ -12,7 +12,7 @@ def per_second(metric: str, by: str, where: str = HERE) -> str:
 def share(metric: str, outcomes: str, where: str) -> str:
     """Part of the counts of *metric* that have one of *outcomes*."""
     chosen = where.replace("}", f', outcome=~"{outcomes}"}}')
-    return f"sum(rate({metric}{chosen}{RATE})) / sum(rate({metric}{where}{RATE}))"
+    return f"sum(rate({metric}{chosen}{RATE})) / (sum(rate({metric}{where}{RATE})) > 0)"
 
 
 def quantile(part: float, metric: str, by: str, where: str = HERE) -> str:
