@@ -200,8 +200,7 @@ function Feed:read_on()
     self:take_in(news, now)
   end
   index.read(self)
-  shaping_feed.read(self, news)
-  return now
+  return now, news
 end
 
 function Feed:in_touch(now)
@@ -237,7 +236,10 @@ end
 -- One turn of the loop.
 function Feed:turn()
   local ok, problem = pcall(function()
-    self:in_touch(self:read_on())
+    local now, news = self:read_on()
+    self:in_touch(now)
+    -- Afterwards, because loading it takes the MX of every domain.
+    shaping_feed.read(self, news)
   end)
   if ok then
     -- A storm of commits comes in few answers.

@@ -504,3 +504,11 @@ async def test_validation_names_webhooks_without_slot_and_secrets_that_are_missi
 async def test_validation_passes_where_all_is_well(site, hook):
     node = await site.node(hooked("slots = 2"), rows=ROWS + row("a", hook) + row("b", hook))
     assert await node.validate() == (True, [])
+
+
+async def test_validation_notes_a_stock_hook_that_is_told_besides(site, hook):
+    stock = "package.loaded['policy-extras.log_hooks'] = { CONFIGURED = { mine = {} } }\n"
+    node = await site.node(stock + hooked(), rows=ROWS)
+    fine, (said,) = await node.validate()
+    assert fine
+    assert "(not counted) policy-extras.log_hooks has the hook 'mine'" in said
