@@ -11,6 +11,7 @@ from tests.integration.conftest import TOKEN, Service, make_config, make_token, 
 from tests.kumod.process import Kumod, binary
 from tests.kumod.sink import Sink, sinking
 from tests.kumod.site import Site
+from tests.kumod.webhooks import Receiver, listening
 from tests.lua.faults import Endpoint, endpoint_before
 
 HERE = Path(__file__).parent
@@ -66,3 +67,18 @@ async def site(endpoint: Endpoint, db: Connection, sink: Sink, tmp_path: Path) -
     yield Site(endpoint, db, token, directory, sink, kumod)
     # Told to end, it would wait two seconds for the sink's connections.
     await kumod.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """Where webhooks go."""
+    async with listening() as receiving:
+        yield receiving
+
+
+@pytest.fixture
+def store_key(tmp_path: Path) -> str:
+    """The Lua expression of a store key, in a file."""
+    path = tmp_path / "store.key"
+    path.write_bytes(bytes(range(64)))
+    return f"'{path}'"

@@ -59,12 +59,16 @@ class Kumod:
         begins = len(self.lines)
         self._process = await asyncio.create_subprocess_exec(
             *command("--policy", self.policy),
-            env={**os.environ, "KUMO_NODE_ID_PATH": str(self.directory / "nodeid"), **self.environment},
+            env=self.surroundings(),
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
         )
         self._reader = asyncio.create_task(self._read())
         await self.says(READY, after=begins)
+
+    def surroundings(self) -> dict[str, str]:
+        """The environment of every process of this kumod."""
+        return {**os.environ, "KUMO_NODE_ID_PATH": str(self.directory / "nodeid"), **self.environment}
 
     async def stop(self, by: signal.Signals = signal.SIGTERM) -> None:
         """End it, if it still runs; `SIGKILL` is a crash."""

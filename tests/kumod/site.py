@@ -18,23 +18,27 @@ from tests.lua.faults import Endpoint
 from tests.lua.sites import KINDS
 
 CLIENT = Path(__file__).parents[2] / "lua-client"
-PRELUDE = f"""
-package.path = '{CLIENT}/?.lua;{CLIENT}/?/init.lua;' .. package.path
+PACKAGE_PATH = f"{CLIENT}/?.lua;{CLIENT}/?/init.lua"
+WORLD = """
 local kumo = require 'kumo'
 kumo.on('pre_init', function()
-  -- kumod asks nobody else about these domains.
-  kumo.dns.configure_test_resolver {{ [[
+  -- kumod asks nobody else.
+  kumo.dns.configure_test_resolver { [[
 $ORIGIN example.
 one.dest 600 MX 10 sink
 dest 600 MX 10 sink
 relay 600 MX 10 other
-a 600 MX 10 sink
 sink 600 A 127.0.0.1
 other 600 A 127.0.0.1
-]] }}
+]], [[
+$ORIGIN com.
+gmail 600 MX 10 mx.gmail
+mx.gmail 600 A 127.0.0.1
+]] }
 end)
 """
-"""What stands before every policy: where our modules are, and a world in which all mail goes to this machine."""
+"""All mail goes to this machine."""
+PRELUDE = f"package.path = '{PACKAGE_PATH};' .. package.path\n{WORLD}"
 
 MODULES = """
 kumo.on('get_listener_domain', require('policyd.listener_domains'):setup())

@@ -26,13 +26,6 @@ CREDENTIALS = (
 WRONG = "incorrect horse"
 
 
-@pytest.fixture
-def store_key(tmp_path):
-    path = tmp_path / "store.key"
-    path.write_bytes(bytes(range(64)))
-    return f"'{path}'"
-
-
 @pytest.fixture(autouse=True)
 def nothing_that_is_written_holds_a_password(site):
     yield

@@ -33,13 +33,6 @@ def keys(key_directory):
     return files
 
 
-@pytest.fixture
-def store_key(tmp_path):
-    path = tmp_path / "store.key"
-    path.write_bytes(bytes(range(64)))
-    return f"'{path}'"
-
-
 async def test_what_others_verify_is_what_the_rows_say(site, keys):
     keys.write("shared/2026", MODERN)
     await site.node(

@@ -22,12 +22,15 @@ async def validate(site, modules=MODULES, *, rows=ROWS, offline=False, **options
     """The exit status, and all that was printed."""
     if rows:
         await site.db.execute(rows)
-    environment = {**os.environ, "KUMO_NODE_ID_PATH": str(site.directory / "nodeid")}
-    if offline:
-        environment["POLICYD_VALIDATE"] = "offline"
+    site.write_policy(modules, **options)
+    return await validation(site.kumod, POLICYD_VALIDATE="offline" if offline else "")
+
+
+async def validation(kumod, **environment):
+    """The exit status for the policy that *kumod* has, and all that was printed."""
     process = await asyncio.create_subprocess_exec(
-        *command("--validate", "--policy", site.write_policy(modules, **options)),
-        env=environment,
+        *command("--validate", "--policy", kumod.policy),
+        env={**kumod.surroundings(), **environment},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
