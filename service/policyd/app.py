@@ -44,6 +44,7 @@ from policyd.live.logins import Logins
 from policyd.live.lookups import Lookups
 from policyd.live.node_watch import watch_nodes
 from policyd.live.password_checks import PasswordChecks
+from policyd.live.pruning import prune_history
 from policyd.live.rechecking import Recheck
 from policyd.live.sighting import Sighting
 from policyd.live.tally import BOUNDS, Tally
@@ -78,6 +79,7 @@ class _Service:
     keys: Keys
     recheck: Recheck
     watch: Callable[[], Coroutine[Any, Any, None]]
+    prune: Callable[[], Coroutine[Any, Any, None]]
     listener: LookupListener
     admin: Admin
     observe: Observer
@@ -106,6 +108,7 @@ async def running(config: Config, *observers: Observer) -> AsyncIterator[Address
                 service.keys.run(),
                 service.recheck.run(config.keys),
                 service.watch(),
+                service.prune(),
             )
         )
         addresses = Addresses(
@@ -226,6 +229,7 @@ def _create(stack: AsyncExitStack, config: Config, *observers: Observer) -> _Ser
         keys=keys,
         recheck=recheck,
         watch=partial(watch_nodes, database.read_nodes, database.forget_silent_nodes, config.nodes, observe),
+        prune=partial(prune_history, database.prune_history, config.history.keep, observe),
         listener=listener,
         admin=admin,
         observe=observe,

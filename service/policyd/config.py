@@ -181,6 +181,13 @@ class NodesConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryConfig:
+    """How long the log keeps what changed; without *keep* for ever. Who, when and why is always kept."""
+
+    keep: Seconds | None = field(default=None, metadata={LEAST: 86_400.0, MOST: 100 * 365 * 86_400.0})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoggingConfig:
     """What is written to standard error."""
 
@@ -214,6 +221,7 @@ class Config:
     dkim: DkimConfig = DkimConfig()
     auth: AuthConfig = AuthConfig()
     nodes: NodesConfig = NodesConfig()
+    history: HistoryConfig = HistoryConfig()
     logging: LoggingConfig = LoggingConfig()
     client: ClientConfig = ClientConfig()
 

@@ -11,9 +11,9 @@ from policyd.units import Address, Bytes, Seconds, parse_address, parse_boolean,
 
 def converted(wanted: Any, value: object) -> object:
     """*value* as the type *wanted*; ValueError with the half of a sentence that says what would have been right."""
-    if typing.get_origin(wanted) is UnionType:
+    if typing.get_origin(wanted) in (UnionType, typing.Union):  # of a NewType it is the latter
         [wanted] = [option for option in typing.get_args(wanted) if option is not NoneType]
-        if value == "":
+        if value in ("", "none"):
             return None
     if typing.get_origin(wanted) is Literal:
         options = typing.get_args(wanted)

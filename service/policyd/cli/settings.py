@@ -34,12 +34,12 @@ def _rendered(key: str, value: Any) -> str:
     setting = known()[listed(key)]
     if setting.is_secret:
         return '"(set, not shown)"' if value else '""'
-    if setting.type is Seconds:
+    if value is None:
+        return '""'
+    if setting.type in (Seconds, Seconds | None):
         return json.dumps(render_duration(value))
     if setting.type is Bytes:
         return json.dumps(render_size(value))
-    if value is None:
-        return '""'
     if isinstance(value, Path | Address):
         return json.dumps(str(value))
     return json.dumps(value)

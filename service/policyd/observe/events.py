@@ -217,6 +217,14 @@ class DrillEnded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryPruned:
+    """What the log said of revisions up to this one is gone, because it was older than it is to be kept."""
+
+    revision: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestFailed:
     """A request ended in an error of ours; *request_id* is what its caller was told."""
 
@@ -272,6 +280,7 @@ Observation: TypeAlias = (
     | VaultCredentialRefused
     | ChangesRead
     | HistoryReplaced
+    | HistoryPruned
     | CurrencyLost
     | CurrencyRegained
     | TokenRefused

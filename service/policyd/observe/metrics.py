@@ -25,6 +25,7 @@ from policyd.observe.events import (
     DrillBegan,
     DrillEnded,
     DrillKeptTo,
+    HistoryPruned,
     HistoryReplaced,
     KeyChanged,
     KeySent,
@@ -111,6 +112,9 @@ class Metrics:
         self._resets = self._counter(
             "policyd_history_resets_total", "Times that the database had another history"
         )
+        self._pruned = self._counter(
+            "policyd_history_pruned_rows_total", "Rows of the change log that this replica pruned"
+        )
         self._refused = self._counter("policyd_tokens_refused_total", "Requests refused for their token")
         self._failed = self._counter(
             "policyd_requests_failed_total", "Requests that ended in an error of policyd's own"
@@ -167,6 +171,8 @@ class Metrics:
             case HistoryReplaced():
                 self._resets.inc()
                 self._nodes.forget()
+            case HistoryPruned(rows=rows):
+                self._pruned.inc(rows)
             case AuthAttempted():
                 self._logins.labels(observation.outcome).inc()
             case KeySent(token=token, limited=limited, found=found):

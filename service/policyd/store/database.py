@@ -16,6 +16,7 @@ from policyd.policy.resolving import Documents
 from policyd.store import changes, dkim_keys, documents, nodes
 from policyd.store.migrate import check_schema
 from policyd.store.pool import Connection, Connections, listening, refuse_read_only
+from policyd.store.retention import Pruned, prune_some
 
 CHANNEL = "policy"
 BULK = 5_000
@@ -106,6 +107,11 @@ class Database:
         """Forget the nodes that have been silent for so long; their names."""
         async with self._use(self._questions, "nodes") as connection:
             return await nodes.forget_silent(connection, seconds)
+
+    async def prune_history(self, keep: float, most: int) -> Pruned | None:
+        """Delete at most *most* rows of the log older than *keep* seconds; None while another replica is at it."""
+        async with self._use(self._questions, "prune") as connection:
+            return await prune_some(connection, keep=keep, most=most)
 
     async def note_dkim_key(
         self, place: Place, key_id: str, algorithm: str, known: str | None

@@ -213,6 +213,103 @@ select count(*) from policy.dkim_key_seen where root = $1;
 select name, key_id from policy.dkim_key_seen where root = $1 and name > $2 order by name limit $3;
 
 
+-- revisions --
+-- Revisions, newest first: since a time, of somebody (who logged in, or who was said to act), of documents by the
+-- beginnings of their tags. What was said of a whole kind is of each of its documents.
+with wanted as (
+  select w.tag from unnest($3::text[]) w (tag)
+), found as (
+  select c.revision from wanted w join policy.change c on c.tags[1] collate "C" = w.tag
+  union
+  select c.revision from wanted w
+    join policy.change c on c.tags[1] collate "C" > w.tag || '/' and c.tags[1] collate "C" < w.tag || '0'
+  union
+  select c.revision from policy.change c
+   where c.op = 'floor' and c.kind in (select split_part(w.tag, '/', 1) from wanted w)
+)
+select r.number, r.stamp, r.at, r.actor, r.claimed_actor, r.reason
+  from policy.revision r
+ where r.number > 0 and ($1::timestamptz is null or r.at >= $1)
+   and ($2::text is null or $2 in (r.actor, r.claimed_actor))
+   and ($3::text[] is null or r.number in (select revision from found))
+ order by r.number desc limit $4;
+
+-- told_revision --
+-- One revision, as it is told of.
+select r.number, r.stamp, r.at, r.actor, r.claimed_actor, r.reason from policy.revision r where r.number = $1;
+
+-- revision_at --
+-- The revision that was the newest at a time.
+select r.number, r.stamp from policy.revision r where r.at <= $1 order by r.number desc limit 1;
+
+-- changes_of --
+-- The first rows that revisions changed, those of some documents alone if any are named.
+select c.revision, c."table", c.op, c.key::text as key, c.old::text as old, c.new::text as new, c.tags[1] as tag, c.kind
+  from unnest($1::bigint[]) r (number)
+ cross join lateral (
+   select * from policy.change c
+    where c.revision = r.number and ($2::text[] is null or exists (
+      select from unnest($2::text[]) w (tag)
+       where c.tags[1] = w.tag or starts_with(c.tags[1], w.tag || '/') or c.kind = split_part(w.tag, '/', 1)))
+    order by c.ordinal limit $3) c
+ order by c.revision desc, c.ordinal;
+
+-- count_changes --
+-- How many rows revisions changed, as far as that is worth counting.
+select r.number as revision, (
+    select count(*) from (
+      select from policy.change c
+       where c.revision = r.number and ($2::text[] is null or exists (
+         select from unnest($2::text[]) w (tag)
+          where c.tags[1] = w.tag or starts_with(c.tags[1], w.tag || '/') or c.kind = split_part(w.tag, '/', 1)))
+       limit $3) n) as rows
+  from unnest($1::bigint[]) r (number);
+
+-- groups_in_log --
+-- What stands in the second place of a kind's tags in the log: one step in the index for each.
+with recursive part (name) as (
+  (select split_part(c.tags[1], '/', 2) from policy.change c
+    where c.tags[1] collate "C" > $1 || '/' and c.tags[1] collate "C" < $1 || '0'
+    order by c.tags[1] collate "C" limit 1)
+  union all
+  select (select split_part(c.tags[1], '/', 2) from policy.change c
+           where c.tags[1] collate "C" > $1 || '/' || p.name || '0' and c.tags[1] collate "C" < $1 || '0'
+           order by c.tags[1] collate "C" limit 1)
+    from part p where p.name is not null
+)
+select name from part where name is not null;
+
+-- tags_in_log --
+-- Tags that the log tells of, from one on.
+select distinct c.tags[1] collate "C" as tag from policy.change c
+ where c.tags[1] collate "C" >= $1 and c.tags[1] collate "C" < $2 order by 1 limit $3;
+
+-- pruned_to --
+-- Up to which revision the log may be gone.
+select pruned_to from policy.log_window;
+
+-- floors_since --
+-- Kinds of documents that were said to have changed unseen by the log since a revision.
+select c.revision, c.kind, r.reason from policy.change c join policy.revision r on r.number = c.revision
+ where c.op = 'floor' and c.revision > $1 and c.kind = any ($2::text[]) order by c.revision;
+
+-- revert --
+-- Takes revisions back; the revision that does, or null.
+select policy.revert($1::bigint, $2::bigint, $3::text, $4::boolean);
+
+-- documents_at --
+-- The documents that there were at a revision.
+select tag, body::text as body from policy.documents_at($1::bigint, $2::text[]);
+
+-- claim_turn --
+-- Makes everybody else who changes policy wait until this transaction ends.
+select policy.claim_turn();
+
+-- prune_some --
+-- Deletes some of the log that is older than so many seconds; no row while somebody else is at it.
+select revision, rows from policy.prune_some(make_interval(secs => $1::float8), $2::integer);
+
+
 -- prepare_migrations --
 -- Makes room for the record of migrations; the lock is for two replicas that meet an empty database together.
 select pg_advisory_xact_lock(1886350425);
