@@ -3532,6 +3532,12 @@ begin
   return null;
 end $$;
 
+-- 0046_floor_index.sql ------------------------------------------------------------------------------------------------
+
+-- What was said of whole kinds is part of the history of each of their documents, and there is little of it.
+
+create index change_floor on policy.change (kind, revision) where op = 'floor';
+
 -- 0050_node_states.sql ------------------------------------------------------------------------------------------------
 
 -- Nodes: what is kept of their errors, who counts as live, and how far each of them is.

@@ -1,5 +1,5 @@
 """
-Durations, sizes and addresses as people write them.
+Durations, times, sizes and addresses as people write them.
 
 Every `parse_` raises ValueError with the half of a sentence that says what would have been right.
 """
@@ -7,6 +7,7 @@ Every `parse_` raises ValueError with the half of a sentence that says what woul
 import ipaddress
 import re
 from dataclasses import dataclass
+from datetime import datetime, time, timedelta
 from typing import NewType
 
 Seconds = NewType("Seconds", float)
@@ -15,6 +16,8 @@ Bytes = NewType("Bytes", int)
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 _BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _DURATION_PART = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", re.IGNORECASE)
+_CLOCK = re.compile(r"(?:(today|yesterday)\s+)?(\d{1,2}:\d\d(?::\d\d)?)")
+_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", re.IGNORECASE)
 
 
@@ -53,6 +56,35 @@ def parse_duration(text: str) -> Seconds:
     if position != len(text) or not text.strip():
         raise ValueError("is not a duration: write 200ms, 5s, 10m, 1h30m or 7d")
     return Seconds(total)
+
+
+def parse_time(text: str, *, now: datetime) -> datetime:
+    """
+    The time that is meant by `2h` (ago), `today`, `yesterday`, `monday`, `14:30`, `yesterday 14:30` or ISO 8601.
+
+    What names no zone is in this machine's; a day begins at midnight; a day of the week is the last one.
+    """
+    written = " ".join(text.lower().split()).removesuffix(" ago")
+    try:
+        return _named_time(written, now.astimezone()) or datetime.fromisoformat(text.strip()).astimezone()
+    except (ValueError, OverflowError):
+        raise ValueError("is not a time: write 2h, yesterday, 14:30 or 2026-08-05T14:30") from None
+
+
+def _named_time(written: str, now: datetime) -> datetime | None:
+    today = datetime.combine(now.date(), time())
+    if written in ("now", "today"):
+        return now if written == "now" else today.astimezone()
+    if written == "yesterday":
+        return (today - timedelta(days=1)).astimezone()
+    if written in _DAYS:
+        return (today - timedelta(days=(now.weekday() - _DAYS.index(written)) % 7)).astimezone()
+    if clock := _CLOCK.fullmatch(written):
+        day = now.date() - timedelta(days=clock[1] == "yesterday")
+        return datetime.combine(day, time.fromisoformat(clock[2].zfill(5))).astimezone()
+    if written[:1].isdigit() and written[-1:].isalpha() and "t" not in written and "z" not in written:
+        return now - timedelta(seconds=parse_duration(written))
+    return None
 
 
 def parse_size(text: str) -> Bytes:

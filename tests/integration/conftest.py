@@ -2,16 +2,19 @@
 
 import asyncio
 import contextlib
+import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 import pytest
 import pytest_asyncio
 
 from policyd.app import running
+from policyd.cli.main import main
 from policyd.config import AdminConfig, Config, DatabaseConfig, FeedConfig, KeyRootConfig, LookupConfig
 from policyd.observe.events import Observation
 from policyd.policy.token import SCOPES, hash_secret
@@ -22,7 +25,11 @@ from tests.conftest import Postgres, connection_to
 TOKEN = "test.0123456789abcdefghij"
 NO_KEYS = Path(__file__).parent
 """A directory in which there are none."""
+GROUPS = ("policyd_owner", "policyd_editor", "policyd_service", "policyd_reader")
 ANY_PORT = Address("127.0.0.1", 0)
+
+
+Run = Callable[..., tuple[int, str, str]]
 
 
 @dataclass(slots=True)
@@ -155,3 +162,31 @@ async def asked_only(postgres: Postgres) -> AsyncIterator[Service]:
     """
     async with serving_rows(postgres) as running_service:
         yield running_service
+
+
+@pytest.fixture
+def policyd(dsn: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command against a fresh database: exit status, standard output, standard error."""
+    monkeypatch.setenv("POLICYD_DATABASE_DSN", dsn)
+    monkeypatch.setenv("SUDO_USER", "olga")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        said = capsys.readouterr()
+        return int(caught.value.code or 0), said.out, said.err
+
+    return run
+
+
+@pytest.fixture
+async def role(dsn: str, db: Connection) -> AsyncIterator[Callable[[str], str]]:
+    """The DSN of a login that is a member of one of the group roles, and no superuser."""
+    names = {group: f"test_{group}_{uuid.uuid4().hex[:8]}" for group in GROUPS}
+    for group, name in names.items():
+        await db.execute(f"create role {name} login password 'p' in role {group}")
+    parts = urlsplit(dsn)
+    host = parts.netloc.rpartition("@")[2]
+    yield lambda group: urlunsplit(parts._replace(netloc=f"{names[group]}:p@{host}"))
+    await db.execute(f"drop role {', '.join(names.values())}")

@@ -3,33 +3,13 @@
 import io
 import re
 import subprocess
-from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import pytest
 
-from policyd.cli.main import main
 from policyd.config import DatabaseConfig
 from policyd.policy.token import Credentials
 from policyd.store.psql import psql
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def policyd(dsn: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command against a fresh database: exit status, standard output, standard error."""
-    monkeypatch.setenv("POLICYD_DATABASE_DSN", dsn)
-    monkeypatch.setenv("SUDO_USER", "olga")
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            main(arguments)
-        said = capsys.readouterr()
-        return int(caught.value.code or 0), said.out, said.err
-
-    return run
 
 
 def test_sql_prints_rows_below_their_columns(policyd):

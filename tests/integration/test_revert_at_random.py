@@ -8,16 +8,21 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import asyncpg
 import orjson
 import pytest
 
-from policyd.store.documents import KINDS
+from policyd.policy.resolving import resolve_with
+from policyd.store.changes import read_revision
+from policyd.store.documents import KINDS, read_documents
+from policyd.store.past import read_documents_at
 from policyd.store.pool import Connection
-from tests.integration.rows_at_random import TABLES, WIPED, Write, insert, transaction
+from tests.integration.rows_at_random import TABLES, WIPED, Question, Write, insert, question, transaction
 from tests.integration.sql_log import head
+from tests.integration.test_completeness import answer_of
 
 SECRET = ("api_token", "smtp_credential")
 OBSERVED = "dkim_key"
@@ -26,6 +31,7 @@ UNTOLD = ("policy.prune", "policy.invalidate")
 """What a story of rows that can all be taken back leaves out."""
 
 Documents = Mapping[str, Any]
+Answer = tuple[Any, tuple[str, ...]]
 
 
 @dataclass(slots=True)
@@ -34,6 +40,7 @@ class History:
 
     begins: int
     documents: dict[int, Documents] = field(default_factory=dict)
+    answers: dict[int, list[tuple[Question, Answer]]] = field(default_factory=dict)
 
     @property
     def tags(self) -> list[str]:
@@ -61,7 +68,8 @@ async def happen(db: Connection, seed: int, *, without: tuple[str, ...], length:
     """Tell a story to the database, without statements that hold one of some words."""
     await db.execute(WIPED)
     history = History(await head(db))
-    history.documents[history.begins] = await everything(db)
+    chance = random.Random(seed)
+    await remember(db, history, chance)
     for write in transactions(seed, length):
         outer = db.transaction()
         await outer.start()
@@ -75,8 +83,20 @@ async def happen(db: Connection, seed: int, *, without: tuple[str, ...], length:
                 await db.execute("rollback to each")
         with contextlib.suppress(asyncpg.PostgresError):  # refused at its end
             await (outer.commit() if write.commits else outer.rollback())
-        history.documents[await head(db)] = await everything(db)
+        await remember(db, history, chance)
     return history
+
+
+async def remember(db: Connection, history: History, chance: random.Random) -> None:
+    """Record what there is, and what is answered."""
+    now = await head(db)
+    history.documents[now] = await everything(db)
+    history.answers[now] = []
+    for _ in range(3):
+        asked = question(chance, 0)
+        if not asked.path.startswith("("):  # those are of tokens and credentials
+            resolved = await resolve_with(asked.start, partial(read_documents, db))
+            history.answers[now].append((asked, (answer_of(resolved), resolved.tags)))
 
 
 async def documents_at(db: Connection, revision: int, tags: list[str]) -> Documents:
@@ -121,7 +141,12 @@ async def check_the_past(db: Connection, seeds: Iterable[int]) -> int:
         tags = [tag for tag in history.tags if tag.partition("/")[0] not in SECRET]
         for revision, then in history.documents.items():
             assert await documents_at(db, revision, tags) == then, f"seed {seed}, at {revision}"
-            done += 1
+            position = await read_revision(db, revision)
+            assert position is not None
+            for asked, answer in history.answers[revision]:
+                told = await resolve_with(asked.start, partial(read_documents_at, db, position))
+                assert (answer_of(told), told.tags) == answer, f"seed {seed}, {asked.path} at {revision}"
+                done += 1
     return done
 
 

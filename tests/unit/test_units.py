@@ -1,3 +1,5 @@
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +10,7 @@ from policyd.units import (
     parse_boolean,
     parse_duration,
     parse_size,
+    parse_time,
     render_duration,
     render_size,
 )
@@ -99,3 +102,42 @@ def test_a_duration_is_written_as_it_is_read(milliseconds):
 @given(st.integers(min_value=0, max_value=2**50))
 def test_a_size_is_written_as_it_is_read(size):
     assert parse_size(render_size(size)) == size
+
+
+def local(*parts: int) -> datetime:
+    return datetime(*parts).astimezone()  # type: ignore[arg-type]
+
+
+NOW = local(2026, 8, 5, 14, 20)  # a Wednesday
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("2h", local(2026, 8, 5, 12, 20)),
+        ("1h30m ago", local(2026, 8, 5, 12, 50)),
+        ("7d", local(2026, 7, 29, 14, 20)),
+        ("now", local(2026, 8, 5, 14, 20)),
+        ("today", local(2026, 8, 5)),
+        ("Yesterday", local(2026, 8, 4)),
+        ("yesterday 9:15", local(2026, 8, 4, 9, 15)),
+        ("14:30", local(2026, 8, 5, 14, 30)),
+        ("today 14:30:05", local(2026, 8, 5, 14, 30, 5)),
+        ("monday", local(2026, 8, 3)),
+        ("wednesday", local(2026, 8, 5)),
+        ("thursday", local(2026, 7, 30)),
+        ("2026-08-01", local(2026, 8, 1)),
+        ("2026-08-01T10:00", local(2026, 8, 1, 10)),
+        ("2026-08-01 10:00:30", local(2026, 8, 1, 10, 0, 30)),
+        ("2026-08-01T10:00Z", datetime(2026, 8, 1, 10, tzinfo=UTC)),
+        ("2026-08-01T10:00+02:00", datetime(2026, 8, 1, 8, tzinfo=UTC)),
+    ],
+)
+def test_a_time_is_read_as_people_write_it(text, time):
+    assert parse_time(text, now=NOW) == time
+
+
+@pytest.mark.parametrize("text", ["", "soon", "105", "2 parsecs", "25:00", "yesterday 9", "-2h", "2026-13-01", "ago", "9999999999w"])  # fmt: skip
+def test_what_is_no_time_is_refused_with_examples(text):
+    with pytest.raises(ValueError, match="write 2h, yesterday, 14:30 or 2026-08-05T14:30"):
+        parse_time(text, now=NOW)

@@ -1,13 +1,13 @@
 """Differences of documents as lines for a person: what became what, and whom it touches."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import click
 
 from policyd.cli.import_report import cut_lines
 from policyd.cli.showing import counted
-from policyd.operate.differences import Change, DocumentChange
+from policyd.operate.differences import Change, DocumentChange, FieldChange
 from policyd.operate.importing import ImportReport
 from policyd.transfer.findings import Json
 
@@ -46,10 +46,17 @@ def document_lines(change: DocumentChange, touches: str = "", *, at_most: int | 
     mark, colour = _MARKS[change.change]
     yield click.style(f"{mark} {change.name}", fg=colour) + (f"  ({touches})" if touches else "")
     if change.change == "changed":
-        told = [f"{each.field}: {_shown(each.old)} → {_shown(each.new)}" for each in change.fields]
+        told = list(field_lines(change.fields))
     else:
-        told = [f"{each.field}: {_shown(each.new)}" for each in change.fields]
+        is_gone = change.change == "removed"
+        told = [f"{each.field}: {_shown(each.old if is_gone else each.new)}" for each in change.fields]
     yield from (f"  {line}" for line in cut_lines(told, at_most))
+
+
+def field_lines(fields: Iterable[FieldChange]) -> Iterator[str]:
+    """What became of each field."""
+    for each in fields:
+        yield f"{each.field}: {_shown(each.old)} → {_shown(each.new)}"
 
 
 def _shown(value: Json) -> str:

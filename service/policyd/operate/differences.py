@@ -66,8 +66,12 @@ class _Draft:
     fields: dict[str, FieldChange] = field(default_factory=dict)
 
 
-def differences(changes: Iterable[RowChange]) -> list[DocumentChange]:
-    """The documents that the rows are of, in the order of their first row; a row that became what it was is none."""
+def differences(changes: Iterable[RowChange], *, with_removed: bool = False) -> list[DocumentChange]:
+    """
+    The documents that the rows are of, in the order of their first row; a row that became what it was is none.
+
+    Documents that were removed come *with* what they said only if that is wanted.
+    """
     drafts: dict[tuple[str, str | None], _Draft] = {}
     for change in changes:
         draft = drafts.setdefault((change.tag, _part(change.table, change.key)), _Draft())
@@ -78,14 +82,16 @@ def differences(changes: Iterable[RowChange]) -> list[DocumentChange]:
             old = each.old if earlier is None else earlier.old
             draft.fields[each.field] = FieldChange(field=each.field, old=old, new=each.new)
     made = [
-        DocumentChange(document=document, part=part, change=draft.change, fields=_final(draft))
+        DocumentChange(
+            document=document, part=part, change=draft.change, fields=_final(draft, with_removed=with_removed)
+        )
         for (document, part), draft in drafts.items()
     ]
     return [each for each in made if each.fields or each.change != "changed"]
 
 
-def _final(draft: _Draft) -> tuple[FieldChange, ...]:
-    if draft.change == "removed":
+def _final(draft: _Draft, *, with_removed: bool) -> tuple[FieldChange, ...]:
+    if draft.change == "removed" and not with_removed:
         return ()
     return tuple(each for each in draft.fields.values() if not is_same(each.old, each.new))
 
@@ -116,7 +122,7 @@ def _part(table: str, key: Record) -> str | None:
 
 
 def _fields(change: RowChange) -> Iterator[FieldChange]:
-    old, new = _said(change.table, change.old), _said(change.table, change.new)
+    old, new = _said(change.key, change.old), _said(change.key, change.new)
     if change.table not in _CHILDREN:
         yield from _changed("", old or {}, new or {})
         return
@@ -143,11 +149,10 @@ def _changed(prefix: str, old: Mapping[str, Json], new: Mapping[str, Json]) -> I
             yield FieldChange(field=f"{prefix}{name}", old=before, new=after)
 
 
-def _said(table: str, row: dict[str, Json] | None) -> dict[str, Json] | None:
+def _said(key: Record, row: dict[str, Json] | None) -> dict[str, Json] | None:
     """What the row says beside its key."""
     if row is None:
         return None
-    key = BY_NAME[table].key if table in BY_NAME else ()
     return {name: value for name, value in row.items() if name not in key}
 
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from policyd.errors import DatabaseUnavailable, PolicydError
 from policyd.policy.node import NodeState
@@ -14,6 +14,7 @@ from policyd.store.pool import Connection
 
 T = TypeVar("T")
 Connect: TypeAlias = Callable[[], AbstractAsyncContextManager[Connection]]
+NEWEST: Final = "last"
 _LONGEST = 18
 
 
@@ -84,7 +85,7 @@ def progress(states: Sequence[NodeState], revision: Position, names: Collection[
 
 
 def _parse(written: str | None) -> tuple[int | None, str | None]:
-    if written is None:
+    if written is None or written == NEWEST:
         return None, None
     if written.isascii() and written.isdecimal() and len(written) <= _LONGEST:
         return int(written), None
@@ -92,6 +93,7 @@ def _parse(written: str | None) -> tuple[int | None, str | None]:
         position = Position.parse(written)
     except ValueError:
         raise PolicydError(
-            f"{written[:40]!r} is no revision", hint="write its number, or its position: 105 or 105-3f9a12bc"
+            f"{written[:40]!r} is no revision",
+            hint="write its number, its position, or last: 105, 105-3f9a12bc",
         ) from None
     return position.number, position.stamp

@@ -48,7 +48,7 @@ async def in_one_transaction_if_possible(
     connection: Connection, statements: Sequence[str]
 ) -> AsyncIterator[None]:
     """As psql -c does it: several statements together succeed or fail, unless they say otherwise themselves."""
-    if len(statements) < 2 or any(_NO_TRANSACTION.match(uncommented(each)) for each in statements):
+    if len(statements) < 2 or any(minds_its_transaction(each) for each in statements):
         yield
         return
     transaction = connection.transaction()
@@ -62,6 +62,11 @@ async def in_one_transaction_if_possible(
         raise
     with translated():
         await transaction.commit()
+
+
+def minds_its_transaction(statement: str) -> bool:
+    """Whether a statement begins, ends or cannot stand a transaction around it."""
+    return _NO_TRANSACTION.match(uncommented(statement)) is not None
 
 
 async def execute(connection: Connection, statement: str) -> Result:
