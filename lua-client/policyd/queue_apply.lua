@@ -76,6 +76,27 @@ local function take(msg, name, is_removed)
   end
 end
 
+-- What headers say becomes what the name of the queue says.
+local function change(msg, settings, campaign, tenant)
+  if settings.scheduling_header then
+    msg:import_scheduling_header(settings.scheduling_header, true)
+  end
+  if campaign then
+    take(msg, settings.campaign_header, settings.remove_campaign_header)
+    local label = names.label(campaign)
+    if label and label ~= names.NOBODY then
+      -- Others would not survive in the name of a queue.
+      msg:set_meta('campaign', campaign)
+    end
+  end
+  if tenant then
+    if settings.tenant_header then
+      take(msg, settings.tenant_header, settings.remove_tenant_header)
+    end
+    msg:set_meta('tenant', tenant)
+  end
+end
+
 local function run(msg)
   local kept = lookup.keep(kinds.queue_settings())
   if kept.status == 'unknown' then
@@ -106,23 +127,7 @@ local function run(msg)
   if problem then
     return 'reject', 500, problem
   end
-  if settings.scheduling_header then
-    msg:import_scheduling_header(settings.scheduling_header, true)
-  end
-  if campaign then
-    take(msg, settings.campaign_header, settings.remove_campaign_header)
-    local label = names.label(campaign)
-    if label and label ~= names.NOBODY then
-      -- Others would not survive in the name of a queue.
-      msg:set_meta('campaign', campaign)
-    end
-  end
-  if tenant then
-    if settings.tenant_header then
-      take(msg, settings.tenant_header, settings.remove_tenant_header)
-    end
-    msg:set_meta('tenant', tenant)
-  end
+  change(msg, settings, campaign, tenant)
   if recipient and found.answer.routing_domain then
     msg:set_meta('routing_domain', found.answer.routing_domain)
   end
