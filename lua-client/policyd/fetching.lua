@@ -233,7 +233,10 @@ function mod.reduced(lookup, question, _, era, floor)
   else
     index = nil
   end
-  local env, stale = lookup.row(question, now, era)
+  local env, stale, holds_at = lookup.row(question, now, era)
+  -- Not its own label: what was looked for beside it may have gone since then,
+  -- and would make this seem to be older than that for as long as it holds.
+  local label = math.max(env.label, holds_at or 0)
   local tags = list(env.tags)
   local seen = {}
   for _, tag in ipairs(tags) do
@@ -249,7 +252,7 @@ function mod.reduced(lookup, question, _, era, floor)
     status = env.status,
     answer = env.answer,
     tags = tags,
-    label = index and math.min(index.number, env.label) or env.label,
+    label = index and math.min(index.number, label) or label,
     valid_until = not stale and env.valid_until or nil,
     stale = stale or nil,
     settled = env.settled,

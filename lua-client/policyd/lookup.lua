@@ -150,8 +150,11 @@ local function caches(kind)
   return both
 end
 
+-- What exists, as ask has it; third, the revision that it is known to hold at,
+-- which its own label may be older than.
 function mod.row(question, now, era)
-  return ask(caches(question.kind).rows, question, now, era)
+  local env, stale = ask(caches(question.kind).rows, question, now, era)
+  return env, stale, not stale and my_changes and my_changes.number or nil
 end
 
 -- What is asked by its path alone, its answer left as text: a key.

@@ -33,6 +33,14 @@ async def test_what_was_applied_just_after_a_report_is_reported_within_a_second_
     assert node.clock.now - began <= 2.5
 
 
+async def test_what_exists_no_more_is_answered_from_a_row_that_is_older_and_still_holds(site):
+    node = await site.node(SITE, rows=ROWS)
+    assert (await ask(node, "queue", "a.example", "stranger"))["answer"]["tenant_known"] is False
+    await site.change("delete from policy.tenant where name = 'acme'", node)
+    found = await ask(node, "queue", "a.example", "acme")
+    assert (found["answer"]["tenant_known"], found.get("stale")) == (False, None)
+
+
 async def test_a_restart_reads_neither_index_nor_answers_again(site):
     node = await site.node(SITE, rows=ROWS)
     await ask(node, "tenant", "acme")
