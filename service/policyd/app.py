@@ -25,10 +25,10 @@ from policyd.api.answering import Answering
 from policyd.api.authenticating import Authenticating
 from policyd.api.bearers import Bearers
 from policyd.api.key_answers import KeyAnswers
-from policyd.api.listening import ANSWERED_WITHIN, drain, open_listener
+from policyd.api.listening import ANSWERED_WITHIN, drain, open_listener, room_for
 from policyd.api.lookup_listener import LookupListener
 from policyd.api.routes import Router
-from policyd.api.server import Server
+from policyd.api.server import Room, Server
 from policyd.api.table import create_routes
 from policyd.api.tls import rereading, server_context
 from policyd.config import Config, LookupConfig
@@ -48,6 +48,7 @@ from policyd.live.pruning import prune_history
 from policyd.live.rechecking import Recheck
 from policyd.live.sighting import Sighting
 from policyd.live.tally import BOUNDS, Tally
+from policyd.live.token_rows import TokenRows
 from policyd.observe.events import Observer, ReloadAsked, ServiceStarted, ServiceStopping
 from policyd.observe.logs import Logs, tee
 from policyd.observe.metrics import Metrics, State
@@ -81,6 +82,7 @@ class _Service:
     watch: Callable[[], Coroutine[Any, Any, None]]
     prune: Callable[[], Coroutine[Any, Any, None]]
     listener: LookupListener
+    room: Room
     admin: Admin
     observe: Observer
 
@@ -131,6 +133,7 @@ async def running(config: Config, *observers: Observer) -> AsyncIterator[Address
                 admin=str(addresses.admin),
                 version=__version__,
                 current=service.feed.current,
+                connections=service.room.most,
             )
         )
         try:
@@ -153,19 +156,26 @@ def refuse_open_listeners(config: LookupConfig) -> None:
 
 def _create(stack: AsyncExitStack, config: Config, *observers: Observer) -> _Service:
     tallies = {kind.name: Tally() for kind in (*KINDS, DKIM_KEY)}
+    room = Room(room_for(config.lookup.max_connections))
     cache = AnswerCache(most_bytes=config.cache.bytes, none_share=config.cache.none_share)
     metrics = Metrics(
         version=__version__,
         tallies=tallies,
         bounds=BOUNDS,
-        state=lambda: _state(feed, cache),
+        state=lambda: _state(feed, cache, lookups, room),
         clock=time.monotonic,
     )
     observe = tee(Logs(clock=time.monotonic), metrics, *observers)
     database = Database(config.database, observe)
     stack.push_async_callback(database.close)
     feed = Feed(database.log, config.feed, observe)
-    batch = Batch(database.read_documents, workers=BATCH_STATEMENTS, most_waiting=config.lookup.max_pending)
+    batch = Batch(
+        database.read_documents,
+        workers=BATCH_STATEMENTS,
+        most_waiting=config.lookup.max_pending,
+        # What is read then is still answered within the deadline of whoever asked.
+        longest_wait=config.lookup.deadline / 4,
+    )
     keys = Keys(config.keys, config.vault, observe)
     stack.push_async_callback(keys.close)
     keyring, recheck = _keyring(keys, database, config, observe)
@@ -178,7 +188,7 @@ def _create(stack: AsyncExitStack, config: Config, *observers: Observer) -> _Ser
         config=config,
         doubt=recheck.doubt,
     )
-    bearers = Bearers(lookups, feed, config)
+    bearers = Bearers(TokenRows(lookups, feed), feed, config)
     answering = Answering(
         lookups=lookups,
         history=History(
@@ -231,6 +241,7 @@ def _create(stack: AsyncExitStack, config: Config, *observers: Observer) -> _Ser
         watch=partial(watch_nodes, database.read_nodes, database.forget_silent_nodes, config.nodes, observe),
         prune=partial(prune_history, database.prune_history, config.history.keep, observe),
         listener=listener,
+        room=room,
         admin=admin,
         observe=observe,
     )
@@ -253,12 +264,15 @@ def _keyring(keys: Keys, database: Database, config: Config, observe: Observer) 
     return keyring, recheck
 
 
-def _state(feed: Feed, cache: AnswerCache) -> State:
+def _state(feed: Feed, cache: AnswerCache, lookups: Lookups, room: Room) -> State:
     return State(
         revision=0 if feed.known is None else feed.known.position.number,
         current=feed.current,
         cache_bytes=cache.bytes,
         cache_entries=len(cache),
+        pending=lookups.pending,
+        connections=room.open,
+        most_connections=room.most,
     )
 
 
@@ -284,7 +298,13 @@ async def _open_lookups(stack: AsyncExitStack, config: Config, service: _Service
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(config.database.connect_timeout):
             await service.feed.has_tried.wait()
-    server = Server(service.listener, keepalive_timeout=_KEEPALIVE)
+    server = Server(
+        service.listener,
+        service.observe,
+        service.room,
+        keepalive_timeout=_KEEPALIVE,
+        head_deadline=config.lookup.head_deadline,
+    )
     runner = web.ServerRunner(server, shutdown_timeout=ANSWERED_WITHIN)
     address = await open_listener(
         stack,

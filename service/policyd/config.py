@@ -70,6 +70,8 @@ class LookupConfig:
     body_deadline: Seconds = _between(0.1, 600, 10.0)
     deadline: Seconds = _between(0.05, 60, 2.0)
     max_pending: int = _between(1, 1_000_000, 2_000)
+    max_connections: int = _between(16, 1_000_000, 10_000)
+    head_deadline: Seconds = _between(0.1, 600, 10.0)
     drain: Seconds = _between(0, 600, 0.0)
 
 

@@ -10,7 +10,7 @@ Everything that policyd raises on purpose.
     ├── Unauthorized                a token that is missing, wrong or expired
     │   └── Forbidden(needed)       a good token, but not for this
     ├── OtherHistory(presented)     a position that this database's log does not hold
-    ├── Overloaded(what)            more is asked for than can be done in time
+    ├── Overloaded(bottleneck)      more is asked for than can be done in time
     ├── OutageDrilled(number)       it fails on purpose, and for a while
     ├── TooManyFailures             logins failed so often that the next ones are not looked at
     ├── KeyInvalid(key, problem)    a private key that cannot be used; asking again does not help
@@ -143,13 +143,29 @@ class OtherHistory(PolicydError):
     hint = "ask /changes: it says reset, and what is held is good as stale only"
 
 
+Bottleneck: TypeAlias = Literal["lookups", "kind", "line", "tokens", "passwords", "connections"]
+"""Where there is no more room: a closed set, for metrics."""
+
+_BOTTLENECKS: dict[Bottleneck, str] = {
+    "lookups": "too many lookups under way: {limit} are allowed",
+    "kind": "too many lookups of this kind under way: {limit} are allowed, so that there is room for others",
+    "line": "what waits for PostgreSQL waits longer than {limit:g} s already",
+    "tokens": "too many tokens that are not known here yet: {limit} are looked up at a time",
+    "passwords": "too many passwords waiting to be checked: {limit} are allowed",
+    "connections": "too many connections: {limit} are allowed",
+}
+
+
 class Overloaded(PolicydError):
     """More is asked for than can be done in time; asking again a little later may help."""
 
-    def __init__(self, *, what: str, limit: int) -> None:
-        super().__init__(f"too many {what}: {limit} are allowed")
-        self.what = what
+    def __init__(self, *, bottleneck: Bottleneck, limit: float) -> None:
+        super().__init__()
+        self.bottleneck = bottleneck
         self.limit = limit
+
+    def __str__(self) -> str:
+        return _BOTTLENECKS[self.bottleneck].format(limit=self.limit)
 
 
 class OutageDrilled(PolicydError):

@@ -83,6 +83,23 @@ async def watching(dsn: str) -> AsyncIterator[Watched]:
             yield Watched(service, log)
 
 
+@asynccontextmanager
+async def changed(
+    dsn: str, change: Callable[[Config], Config] = lambda config: config
+) -> AsyncIterator[Watched]:
+    """A current service with *change* in its configuration."""
+    with logged("info", "json") as log:
+        async with serving(change(make_config(dsn))) as service:
+            watched = Watched(service, log)
+            await watched.current()
+            yield watched
+
+
+def lookup(config: Config, **settings: Any) -> Config:
+    """*config* with other settings of the lookup listener."""
+    return replace(config, lookup=replace(config.lookup, **settings))
+
+
 async def survives(dsn: str, begin: Step, end: Step, trouble: Trouble) -> set[str]:
     """
     Let a service live through an outage that *begin* makes and *end* mends; what the log said was the matter.

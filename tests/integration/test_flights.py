@@ -112,7 +112,7 @@ async def replica(dsn: str) -> AsyncIterator[Replica]:
     gate.opened.set()
     current = asyncio.Event()
     feed = Feed(gate.connect, config.feed, lambda seen: current.set() if "Regained" in str(seen) else None)
-    batch = Batch(readings, workers=2, most_waiting=2_000)
+    batch = Batch(readings, workers=2, most_waiting=2_000, longest_wait=60)
     tallies = {kind.name: Tally() for kind in KINDS}
     cache = AnswerCache(most_bytes=2**20, none_share=0.1)
     lookups = Lookups(KINDS, tallies=tallies, cache=cache, batch=batch, feed=feed, config=config)
@@ -258,7 +258,7 @@ async def test_who_gave_up_waiting_does_not_hold_up_who_still_waits() -> None:
             await first.wait()
         return Position(1, "00000000"), {}
 
-    batch = Batch(read, workers=1, most_waiting=100)
+    batch = Batch(read, workers=1, most_waiting=100, longest_wait=60)
     running = asyncio.create_task(batch.run())
     stuck = asyncio.create_task(batch.fetch(["first"]))
     await asyncio.sleep(0)

@@ -178,7 +178,7 @@ async def replica(dsn: str, db: Connection) -> AsyncIterator[Replica]:
     feed = Feed(
         database.log, config.feed, lambda each: current.set() if isinstance(each, CurrencyRegained) else None
     )
-    batch = Batch(database.read_documents, workers=2, most_waiting=100)
+    batch = Batch(database.read_documents, workers=2, most_waiting=100, longest_wait=60)
     lookups = Lookups(
         (),
         tallies={},

@@ -67,7 +67,7 @@ class Admin:
         )
 
     async def _admit(self, request: web.Request) -> None:
-        bearer = await self.bearers.identify(request.headers.get("Authorization"))
+        bearer = await self.bearers.identify(request.headers.get("Authorization"), peer_of(request))
         require(bearer, "admin", peer_of(request))
 
     @web.middleware

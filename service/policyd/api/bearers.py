@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from policyd.config import Config
 from policyd.errors import DatabaseUnavailable, Forbidden, Unauthorized
 from policyd.live.feed import Feed
-from policyd.live.lookups import Lookups
+from policyd.live.token_rows import TokenRows
 from policyd.policy import token
 from policyd.policy.validity import is_valid
 
@@ -42,8 +42,8 @@ class Bearer:
 class Bearers:
     """The tokens that have been used lately."""
 
-    def __init__(self, lookups: Lookups, feed: Feed, config: Config) -> None:
-        self._lookups = lookups
+    def __init__(self, rows: TokenRows, feed: Feed, config: Config) -> None:
+        self._rows = rows
         self._feed = feed
         self._config = config
         self._remembered: dict[str, Bearer] = {}
@@ -73,9 +73,9 @@ class Bearers:
             bearer.label = known.position.number
         return bearer
 
-    async def identify(self, header: str | None) -> Bearer:
+    async def identify(self, header: str | None, peer: str) -> Bearer:
         """
-        The bearer of *header*.
+        The bearer of *header*, which *peer* brings.
 
         Raises Unauthorized for one that is missing, unknown, wrong or expired, and DatabaseUnavailable for one
         that is not known here while PostgreSQL cannot be asked: an outage of ours is nobody's wrong token.
@@ -93,14 +93,14 @@ class Bearers:
             raise Unauthorized(
                 "the Authorization header does not hold a token of the form Bearer NAME.SECRET"
             )
-        return await self._ask(header, credentials)
+        return await self._ask(header, credentials, peer)
 
-    async def _ask(self, header: str, credentials: token.Credentials) -> Bearer:
+    async def _ask(self, header: str, credentials: token.Credentials, peer: str) -> Bearer:
         if not self._feed.current:
             raise DatabaseUnavailable(
                 "this token has not been seen here, and PostgreSQL cannot be asked at the moment"
             )
-        resolved = await self._lookups.resolve_in_time(lambda: token.resolve(credentials.name))
+        resolved = await self._rows.row(credentials.name, peer)
         grant = token.grant_of(resolved.resolution, credentials)
         if grant is None:
             raise Unauthorized("no such token, or not its secret", token=credentials.name)

@@ -8,6 +8,7 @@ first takes no new connections, then says goodbye with its answers, and only at 
 import asyncio
 import contextlib
 import os
+import resource
 import ssl
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -15,7 +16,7 @@ from typing import Final
 
 from aiohttp import web
 
-from policyd.api.server import Server
+from policyd.api.server import SURPLUS, Server
 from policyd.errors import ConfigError
 from policyd.units import Address
 
@@ -26,6 +27,16 @@ _GOODBYE: Final = 1.0
 _BACKLOG: Final = 4_096
 """Connections that wait to be accepted: after a restart all nodes come at once, and one turned away waits a second."""
 _NOW: Final = 0.01
+_OTHER_FILES: Final = 128
+"""What else is open: connections to PostgreSQL and Vault, threads' files, logs."""
+
+
+def room_for(connections: int) -> int:
+    """How many of so many *connections* this process may have open, with what it needs beside them."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return connections
+    return min(connections, max(soft - SURPLUS - _OTHER_FILES, soft // 2))
 
 
 async def open_listener(

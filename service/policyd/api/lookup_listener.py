@@ -100,7 +100,7 @@ class LookupListener:
         route = self._route(request.method, target)
         bearer = self._bearers.anyone
         if route.scope is not None:
-            bearer = await self._bearers.identify(request.headers.get("Authorization"))
+            bearer = await self._bearers.identify(request.headers.get("Authorization"), peer_of(request))
             require(bearer, route.scope, peer_of(request))
         if route.carries_secret and not (self._allow_plaintext_secrets or is_private(request)):
             raise RequestRefused(

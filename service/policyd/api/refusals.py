@@ -6,8 +6,8 @@ from aiohttp import web
 
 from policyd.api.asked import peer_of
 from policyd.api.problems import INTERNAL, failure_document, problem_document, problem_of, problem_response
-from policyd.errors import BackendUnavailable, PolicydError, Unauthorized
-from policyd.observe.events import BackendFailed, Observer, RequestFailed, TokenRefused
+from policyd.errors import BackendUnavailable, Overloaded, PolicydError, Unauthorized
+from policyd.observe.events import BackendFailed, Observer, RequestFailed, RequestShed, TokenRefused
 
 
 def refusal(error: Exception, observe: Observer, request: web.BaseRequest) -> web.Response:
@@ -19,6 +19,8 @@ def refusal(error: Exception, observe: Observer, request: web.BaseRequest) -> we
 
 def refusal_document(error: Exception, observe: Observer, request: web.BaseRequest) -> dict[str, object]:
     """The body of that response, for whoever sends several in one."""
+    if isinstance(error, Overloaded):
+        observe(RequestShed(bottleneck=error.bottleneck, reason=str(error)))
     if isinstance(error, BackendUnavailable) and error.trouble is not None:
         observe(BackendFailed(backend=error.backend, trouble=error.trouble, reason=str(error)))
     if isinstance(error, BackendUnavailable) and error.__cause__ is not None:

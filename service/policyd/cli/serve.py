@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator
@@ -30,6 +31,8 @@ from policyd.store import embedded
 from policyd.store.migrate import Migration, check_schema, migrate
 from policyd.store.samples import Samples, is_untouched, read_samples
 
+_FILES = 65_536
+"""Open files that are enough for every node's long-poll and all its lookups."""
 _KEYS = "dkim"
 """Where in the state directory the keys of the example are."""
 
@@ -165,6 +168,7 @@ def _run_until_told(work: Callable[[Observer], Coroutine[Any, Any, None]]) -> No
     It is given an observer, to be told of every SIGHUP that was taken for a wish to reload.
     """
     is_abandoned = terminal_watch()
+    _allow_many_files()
 
     async def main() -> None:
         def hear(observation: Observation) -> None:
@@ -188,6 +192,15 @@ def _run_until_told(work: Callable[[Observer], Coroutine[Any, Any, None]]) -> No
             runner.run(main())
     except BaseExceptionGroup as group:
         raise _first(group) from None
+
+
+def _allow_many_files() -> None:
+    """Raise the soft limit of open files, which is 1,024 for the sake of programs that are older than poll(2)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft not in (resource.RLIM_INFINITY, wanted) and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _first(error: BaseException) -> BaseException:

@@ -6,7 +6,9 @@ workers that take everything that is waiting do not, and read each document once
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from policyd.errors import BackendUnavailable, Overloaded
@@ -19,6 +21,9 @@ Read: TypeAlias = Callable[[Iterable[str]], Awaitable[tuple[Position, Documents]
 MOST_TAGS = 500
 """In one statement: while PostgreSQL reads the next one, what came with this one is answered, and neither stalls."""
 
+_CROWD = 100
+"""So many may wait however long it takes: a statement that hangs for a moment is no overload."""
+
 
 class Fetches(Protocol):
     """Where documents are fetched."""
@@ -27,14 +32,29 @@ class Fetches(Protocol):
         """The documents that exist among *tags* (perhaps with others) and their snapshot's position."""
 
 
-class Batch:
-    """Collects wanted documents and has them read by *workers* statements at a time."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Want:
+    """Somebody who waits for documents, and since when."""
 
-    def __init__(self, read: Read, *, workers: int, most_waiting: int) -> None:
+    tags: Sequence[str]
+    read: asyncio.Future[tuple[Position, Documents]]
+    since: float
+
+
+class Batch:
+    """
+    Collects wanted documents and has them read by *workers* statements at a time.
+
+    At most *most_waiting* wait; and where many do, nobody joins a line whose first has waited for *longest_wait* seconds:
+    who came later would be answered when it is too late, and so would everybody after them.
+    """
+
+    def __init__(self, read: Read, *, workers: int, most_waiting: int, longest_wait: float) -> None:
         self._read = read
         self._workers = workers
         self._most_waiting = most_waiting
-        self._waiting: list[tuple[Sequence[str], asyncio.Future[tuple[Position, Documents]]]] = []
+        self._longest_wait = longest_wait
+        self._waiting: deque[_Want] = deque()
         self._arrived = asyncio.Event()
 
     async def fetch(self, tags: Sequence[str]) -> tuple[Position, Documents]:
@@ -43,12 +63,22 @@ class Batch:
 
         Raises BackendUnavailable, and Overloaded at once when more is waiting than can be read in time.
         """
-        if len(self._waiting) >= self._most_waiting:
-            raise Overloaded(what="lookups waiting for PostgreSQL", limit=self._most_waiting)
-        future: asyncio.Future[tuple[Position, Documents]] = asyncio.get_running_loop().create_future()
-        self._waiting.append((tags, future))
+        loop = asyncio.get_running_loop()
+        self._refuse_what_would_be_late(loop.time())
+        want = _Want(tags, loop.create_future(), loop.time())
+        self._waiting.append(want)
         self._arrived.set()
-        return await future
+        return await want.read
+
+    def _refuse_what_would_be_late(self, now: float) -> None:
+        if len(self._waiting) >= self._most_waiting:
+            raise Overloaded(bottleneck="lookups", limit=self._most_waiting)
+        if len(self._waiting) < _CROWD:
+            return
+        while self._waiting and self._waiting[0].read.done():  # they have given up
+            self._waiting.popleft()
+        if self._waiting and now - self._waiting[0].since > self._longest_wait:
+            raise Overloaded(bottleneck="line", limit=self._longest_wait)
 
     async def run(self) -> None:
         """Read what is wanted until cancelled."""
@@ -65,22 +95,24 @@ class Batch:
                 if not self._waiting:
                     self._arrived.clear()
                 continue
-            wanted = dict.fromkeys(tag for tags, _ in taken for tag in tags)
+            wanted = dict.fromkeys(tag for want in taken for tag in want.tags)
             try:
                 read = await self._read(wanted)
             except BackendUnavailable as error:
-                for _, future in taken:
-                    if not future.done():
-                        future.set_exception(error)
+                for want in taken:
+                    if not want.read.done():
+                        want.read.set_exception(error)
                 continue
-            for _, future in taken:
-                if not future.done():
-                    future.set_result(read)
+            for want in taken:
+                if not want.read.done():
+                    want.read.set_result(read)
 
-    def _take(self) -> list[tuple[Sequence[str], asyncio.Future[tuple[Position, Documents]]]]:
-        taken, tags = 0, 0
-        while taken < len(self._waiting) and tags < MOST_TAGS:
-            tags += len(self._waiting[taken][0])
-            taken += 1
-        batch, self._waiting = self._waiting[:taken], self._waiting[taken:]
-        return [(tags, future) for tags, future in batch if not future.done()]
+    def _take(self) -> list[_Want]:
+        taken: list[_Want] = []
+        tags = 0
+        while self._waiting and tags < MOST_TAGS:
+            want = self._waiting.popleft()
+            tags += len(want.tags)
+            if not want.read.done():
+                taken.append(want)
+        return taken

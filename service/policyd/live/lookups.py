@@ -6,7 +6,9 @@ and matched it; so nobody is ever told something from a history that this replic
 """
 
 import asyncio
+import math
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -27,6 +29,8 @@ _T = TypeVar("_T")
 
 _ROUNDS = 5
 """How often a lookup is begun again because its documents keep changing under it."""
+_SHARE = 0.75
+"""Part of all places that one kind may take: plans that wait for a Vault that hangs leave room for all others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +66,7 @@ class Lookups:
         self._position: Position | None = None
         self._vouched = b""
         self._flights: dict[str, asyncio.Future[Served]] = {}
+        self._flights_of: Counter[str] = Counter()
         self.tallies = tallies
         feed.on_replaced = cache.clear
 
@@ -69,6 +74,11 @@ class Lookups:
     def history(self) -> int:
         """Another number whenever the database turned out to have another history."""
         return self._feed.history
+
+    @property
+    def pending(self) -> int:
+        """How many lookups are being read for."""
+        return len(self._flights)
 
     def vouched_for(self, path: str) -> Kept | None:
         """The answer to the canonical *path*, if it is kept and valid: the whole of a hit, while current."""
@@ -127,14 +137,19 @@ class Lookups:
         flight = self._flights.get(lookup.path)
         if flight is not None:
             return await asyncio.shield(flight)
-        if len(self._flights) >= self._config.lookup.max_pending:
-            raise Overloaded(what="lookups under way", limit=self._config.lookup.max_pending)
+        most = self._config.lookup.max_pending
+        if len(self._flights) >= most:
+            raise Overloaded(bottleneck="lookups", limit=most)
+        most_of_a_kind = math.ceil(most * _SHARE)
+        if self._flights_of[lookup.kind] >= most_of_a_kind:
+            raise Overloaded(bottleneck="kind", limit=most_of_a_kind)
         return await self._lead(lookup)
 
     async def _lead(self, lookup: Lookup) -> Served:
         """Read the answer for this request and for all that ask the same meanwhile."""
         flight: asyncio.Future[Served] = asyncio.get_running_loop().create_future()
         self._flights[lookup.path] = flight
+        self._flights_of[lookup.kind] += 1
         try:
             served = await self._in_time(self._read(lookup))
         except BaseException as error:
@@ -149,6 +164,7 @@ class Lookups:
             return served
         finally:
             del self._flights[lookup.path]
+            self._flights_of[lookup.kind] -= 1
 
     async def resolve(self, start: Callable[[], Resolver]) -> Resolved:
         """

@@ -85,4 +85,4 @@ class PasswordChecks:
             self._start()
 
     def _overloaded(self) -> Overloaded:
-        return Overloaded(what="passwords waiting to be checked", limit=self._most_waiting)
+        return Overloaded(bottleneck="passwords", limit=self._most_waiting)

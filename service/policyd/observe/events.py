@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from policyd.errors import Trouble
+from policyd.errors import Bottleneck, Trouble
 from policyd.policy.node import NodeState
 from policyd.policy.position import Position
 
@@ -225,6 +225,14 @@ class HistoryPruned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RequestShed:
+    """A request was told to come again, because more is asked for than can be done in time; *reason* says what is full."""
+
+    bottleneck: Bottleneck
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestFailed:
     """A request ended in an error of ours; *request_id* is what its caller was told."""
 
@@ -264,6 +272,8 @@ class ServiceStarted:
     admin: str
     version: str
     current: bool
+    connections: int
+    """How many may be open."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,6 +305,7 @@ Observation: TypeAlias = (
     | DrillBegan
     | DrillKeptTo
     | DrillEnded
+    | RequestShed
     | RequestFailed
     | ReloadAsked
     | CertificateRead

@@ -31,6 +31,7 @@ from policyd.observe.events import (
     Observer,
     ReloadAsked,
     RequestFailed,
+    RequestShed,
     ServiceStarted,
     ServiceStopping,
     TokenRefused,
@@ -61,6 +62,7 @@ _LEVELS: dict[type[Any], tuple[int, str]] = {
     KeyUnusable: (logging.ERROR, "a private key cannot be used"),
     DrillBegan: (logging.WARNING, "a drill is on: lookups fail on purpose"),
     DrillEnded: (logging.WARNING, "the drill is over"),
+    RequestShed: (logging.WARNING, "more is asked for than can be done; some are told to come again"),
     RequestFailed: (logging.ERROR, "request failed"),
     ReloadAsked: (logging.INFO, "SIGHUP: a certificate is read again, settings at a restart"),
     CertificateRead: (logging.INFO, "certificate read again"),
@@ -97,7 +99,7 @@ class Logs:
 
     def _repeats(self, observation: Observation) -> int | None:
         if not isinstance(
-            observation, AuthLimited | BackendLost | BackendFailed | KeyUnusable | TokenRefused
+            observation, AuthLimited | BackendLost | BackendFailed | KeyUnusable | RequestShed | TokenRefused
         ):
             return 0
         key = (type(observation), *(getattr(observation, each, "") for each in ("backend", "name", "reason")))

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from policyd.errors import Bottleneck
 from policyd.observe.events import (
     AuthAttempted,
     AuthOutcome,
@@ -34,6 +35,7 @@ from policyd.observe.events import (
     NodesRead,
     Observation,
     RequestFailed,
+    RequestShed,
     TokenRefused,
     VaultTokenGranted,
 )
@@ -67,6 +69,9 @@ class State:
     current: bool
     cache_bytes: int
     cache_entries: int
+    pending: int = 0
+    connections: int = 0
+    most_connections: int = 0
 
 
 class Metrics:
@@ -115,6 +120,14 @@ class Metrics:
         self._pruned = self._counter(
             "policyd_history_pruned_rows_total", "Rows of the change log that this replica pruned"
         )
+        self._shed = Counter(
+            "policyd_requests_shed_total",
+            "Requests that were told to come again, by what there was no more room in",
+            ["bottleneck"],
+            registry=self._registry,
+        )
+        for bottleneck in get_args(Bottleneck):
+            self._shed.labels(bottleneck)
         self._refused = self._counter("policyd_tokens_refused_total", "Requests refused for their token")
         self._failed = self._counter(
             "policyd_requests_failed_total", "Requests that ended in an error of policyd's own"
@@ -190,6 +203,8 @@ class Metrics:
                 self._drills.dec()
             case DrillKeptTo(kind=kind):
                 self._drilled.labels(kind).inc()
+            case RequestShed(bottleneck=bottleneck):
+                self._shed.labels(bottleneck).inc()
             case RequestFailed():
                 self._failed.inc()
             case NodeReported(node=node, applied=Position(number=number), counts=counts):
@@ -249,6 +264,15 @@ class _Live(Collector):
         )
         yield GaugeMetricFamily("policyd_cache_bytes", "Bytes of cached answers", value=state.cache_bytes)
         yield GaugeMetricFamily("policyd_cache_entries", "Cached answers", value=state.cache_entries)
+        yield GaugeMetricFamily(
+            "policyd_lookups_pending", "Lookups that are being read for", value=state.pending
+        )
+        yield GaugeMetricFamily(
+            "policyd_connections", "Connections of the lookup listener", value=state.connections
+        )
+        yield GaugeMetricFamily(
+            "policyd_connections_limit", "Connections that may be open", value=state.most_connections
+        )
         lookups = CounterMetricFamily("policyd_lookups", "Lookups answered", labels=["kind", "outcome"])
         durations = HistogramMetricFamily(
             "policyd_lookup_duration_seconds", "How long a lookup took to answer", labels=["kind"]

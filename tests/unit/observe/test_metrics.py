@@ -35,6 +35,11 @@ NAMES = {
     "policyd_tokens_refused_total": set(),
     "policyd_requests_failed_total": set(),
     "policyd_auth_attempts_total": {"outcome"},
+    "policyd_backend_troubles_total": {"backend", "trouble"},
+    "policyd_requests_shed_total": {"bottleneck"},
+    "policyd_lookups_pending": set(),
+    "policyd_connections": set(),
+    "policyd_connections_limit": set(),
     "policyd_drills": set(),
     "policyd_drilled_requests_total": {"kind"},
 }
@@ -48,7 +53,14 @@ def make_metrics(
         version="1.2.3",
         tallies=tallies,
         bounds=BOUNDS,
-        state=lambda: State(revision=revision(), current=True, cache_bytes=100, cache_entries=2),
+        state=lambda: State(
+            revision=revision(),
+            current=True,
+            cache_bytes=100,
+            cache_entries=2,
+            connections=3,
+            most_connections=9,
+        ),
         clock=clock,
     )
     return metrics, tallies
@@ -68,13 +80,24 @@ def test_every_name_is_exported_with_its_labels_from_the_first_scrape_that_can_h
     metrics(events.BackendAnswered(backend="postgresql", operation="documents", seconds=0.01))
     metrics(events.NodeReported(node="mx-1", applied=Position(5, "00000000")))
     metrics(events.DrillKeptTo(kind="dkim"))
+    metrics(events.BackendFailed(backend="postgresql", trouble="full", reason="too many connections"))
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(metrics.render().decode()):
         for each in family.samples:
             found.setdefault(each.name, set()).update(each.labels)
     assert {name: found.get(name) for name in NAMES} == NAMES
     labels = {label for each in found.values() for label in each}
-    assert labels == {"kind", "outcome", "backend", "operation", "node", "version", "le"}
+    assert labels == {
+        "kind",
+        "outcome",
+        "backend",
+        "operation",
+        "node",
+        "version",
+        "le",
+        "trouble",
+        "bottleneck",
+    }
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
@@ -114,6 +137,12 @@ def test_what_happens_moves_its_counter() -> None:
     metrics(events.TokenRefused(token="mx", reason="expired", peer="192.0.2.1"))
     metrics(events.RequestFailed(request_id="1", method="GET", route="queue", error=ValueError()))
     metrics(events.BackendAnswered(backend="postgresql", operation="changes", seconds=0.003))
+    metrics(events.RequestShed(bottleneck="line", reason="it waits too long already"))
+    metrics(events.BackendFailed(backend="postgresql", trouble="full", reason="too many connections"))
+    assert sample(metrics, "policyd_requests_shed_total", bottleneck="line") == 1
+    assert sample(metrics, "policyd_requests_shed_total", bottleneck="tokens") == 0
+    full = {"backend": "postgresql", "trouble": "full"}
+    assert sample(metrics, "policyd_backend_troubles_total", **full) == 1
     assert sample(metrics, "policyd_changes_total") == 3
     assert sample(metrics, "policyd_change_lag_seconds") == 0.25
     assert sample(metrics, "policyd_history_resets_total") == 1

@@ -15,7 +15,9 @@ from policyd.observe.supervisor import Supervisor, supervised
 from policyd.policy.position import Position
 
 HERE = Position(105, "3f9a12bc")
-STARTED = events.ServiceStarted(lookup="127.0.0.1:8085", admin="127.0.0.1:9085", version="1", current=False)
+STARTED = events.ServiceStarted(
+    lookup="127.0.0.1:8085", admin="127.0.0.1:9085", version="1", current=False, connections=9
+)
 
 
 @pytest.fixture
