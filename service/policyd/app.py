@@ -56,6 +56,7 @@ from policyd.observe.supervisor import Supervisor
 from policyd.passwords import is_password
 from policyd.policy.dkim import DKIM_KEY
 from policyd.policy.kinds import KINDS
+from policyd.policy.narrators import EXPLAINED_ONLY
 from policyd.store.database import BATCH_STATEMENTS, BULK, Database
 from policyd.units import Address
 
@@ -180,7 +181,7 @@ def _create(stack: AsyncExitStack, config: Config, *observers: Observer) -> _Ser
     stack.push_async_callback(keys.close)
     keyring, recheck = _keyring(keys, database, config, observe)
     lookups = Lookups(
-        (*KINDS, DKIM_KEY),
+        (*KINDS, DKIM_KEY, *EXPLAINED_ONLY),
         tallies=tallies,
         cache=cache,
         batch=Sighting(batch=batch, keyring=keyring),
@@ -228,7 +229,7 @@ def _create(stack: AsyncExitStack, config: Config, *observers: Observer) -> _Ser
         feed=feed,
         bearers=bearers,
         lookups=lookups,
-        read=answering.read,
+        kinds={kind.segment: kind for kind in (*KINDS, *EXPLAINED_ONLY)},
         metrics=metrics.render,
         observe=observe,
         max_stale=config.cache.max_stale,

@@ -1,12 +1,13 @@
 """The admin listener: liveness, readiness, metrics; for people, Prometheus and load balancers."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import orjson
 from aiohttp import web
 
+from policyd.api.answering import only, read_lookup
 from policyd.api.asked import Target, peer_of
 from policyd.api.bearers import Bearers, require
 from policyd.api.problems import NO_ROUTE, WRONG_METHOD, RequestRefused
@@ -14,8 +15,9 @@ from policyd.api.refusals import refusal
 from policyd.live.feed import Feed
 from policyd.live.lookups import Lookups
 from policyd.observe.events import Observer
+from policyd.policy.dkim import places_lookup, read_key_path
 from policyd.policy.explaining import explanation
-from policyd.policy.lookup import Lookup
+from policyd.policy.lookup import Kind, Lookup
 
 RequestHandler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -28,7 +30,8 @@ class Admin:
     feed: Feed
     bearers: Bearers
     lookups: Lookups
-    read: Callable[[Target], Lookup]
+    kinds: Mapping[str, Kind]
+    """What can be explained, by the segment that stands first in a path."""
     metrics: Callable[[], bytes]
     observe: Observer
     max_stale: float
@@ -58,13 +61,26 @@ class Admin:
         return web.Response(body=self.metrics(), headers={"Content-Type": _METRICS_TYPE})
 
     async def explain(self, request: web.Request) -> web.StreamResponse:
-        """Why a lookup is answered as it is: `/explain` before the lookup's own path."""
+        """
+        Why a lookup is answered as it is: `/explain` before the lookup's own path.
+
+        So are `/shaping/DOMAIN?source=&mx=`, which nodes ask for as a file; `/dkim/DOMAIN/SELECTOR`, without the key; and
+        `/smtp-auth/USERNAME?peer=`, without a password.
+        """
         await self._admit(request)
-        lookup = self.read(Target.parse(request.raw_path.removeprefix("/explain")))
+        lookup = self._read(Target.parse(request.raw_path.removeprefix("/explain")))
         return web.Response(
             body=orjson.dumps(explanation(lookup.path, await self.lookups.explain(lookup))),
             content_type="application/json",
         )
+
+    def _read(self, target: Target) -> Lookup:
+        match target.segments:
+            case ("dkim", domain, selector):
+                only(target.query, set())
+                return places_lookup(*read_key_path(domain, selector))
+            case _:
+                return read_lookup(self.kinds, target)
 
     async def _admit(self, request: web.Request) -> None:
         bearer = await self.bearers.identify(request.headers.get("Authorization"), peer_of(request))

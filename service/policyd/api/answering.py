@@ -133,11 +133,9 @@ class Answering:
     def read(self, target: Target, *, files: bool = True) -> Lookup:
         """The lookup at *target*; RequestRefused when no kind is asked for there, or a file where none fits in."""
         kind = self.kinds.get(target.segments[0])
-        if kind is None or len(target.segments) != (1 if kind.key is None else 2):
-            raise RequestRefused(NO_ROUTE, "this path is not a lookup; /openapi.json says which are")
-        if kind.file is not None and not files:
+        if kind is not None and kind.file is not None and not files:
             raise RequestRefused(BAD_REQUEST, "this is a file, which is asked for alone: GET it")
-        return kind.read(target.segments[1] if kind.key is not None else None, target.query)
+        return read_lookup(self.kinds, target)
 
     async def _body(self, asked: Asked) -> Any:
         return await read_json(asked.request, most_bytes=self.most_bytes, deadline=self.body_deadline)
@@ -151,6 +149,14 @@ class Answering:
             return await self.lookups.answer(lookup)
         except Exception as error:  # noqa: BLE001  (what is wrong with one of them is no reason to fail the others)
             return refusal_document(error, self.observe, asked.request)
+
+
+def read_lookup(kinds: Mapping[str, Kind], target: Target) -> Lookup:
+    """The lookup at *target*, of the kind whose segment stands first in it; RequestRefused when there is none."""
+    kind = kinds.get(target.segments[0])
+    if kind is None or len(target.segments) != (1 if kind.key is None else 2):
+        raise RequestRefused(NO_ROUTE, "this path is not a lookup; /openapi.json says which are")
+    return kind.read(target.segments[1] if kind.key is not None else None, target.query)
 
 
 def labels(position: Position, stale_for: float | None) -> dict[str, str]:

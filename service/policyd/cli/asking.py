@@ -20,6 +20,14 @@ from policyd.errors import BackendUnavailable, PolicydError
 
 TOKEN_FILE = "token"  # noqa: S105  (the name of a file)
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
+_EXPLAINED = """
+\b
+Explained, and not only looked up:
+  /dkim/example.com                            why a domain is signed so, or unsigned
+  /dkim/example.com/s1                         where a key is looked for; never the key
+  /shaping/gmail.com?source=ip-1&mx=HOST,HOST  which section each limit is from; the MX tells providers
+  /smtp-auth/alice?peer=192.0.2.1              why somebody may not log in; never a password
+"""
 
 
 class ServiceUnavailable(BackendUnavailable):
@@ -65,15 +73,17 @@ def lookup(context: click.Context, loaded: Loaded, *, path: str, as_json: bool) 
     context.exit(0 if response.status == 200 else 1)
 
 
-@click.command()
+@click.command(epilog=_EXPLAINED)
 @click.argument("path")
 @click.option("--json", "as_json", is_flag=True, help="The body as it came, for other programs.")
 @configured
 def explain(loaded: Loaded, *, path: str, as_json: bool) -> None:
     """
-    Show where each field of an answer comes from, what it overrode, and which documents were looked for.
+    Show why an answer is what it is: step by step, where each field comes from and what it overrode, and which documents
+    were looked for.
 
-    PATH is the lookup's own, like /queue/gmail.com?tenant=acme. The token needs scope admin.
+    PATH is the lookup's own, like /queue/gmail.com?tenant=acme; more can be explained than looked up.
+    The token needs scope admin.
     """
     config = loaded.config
     response = run(
@@ -100,6 +110,14 @@ def token_of(config: Config) -> str:
 def show_explanation(explained: Mapping[str, Any], console: Console) -> None:
     """Print an explanation as people read it: the fields with their sources, then the documents."""
     console.print(f"[bold]{escape(explained['path'])}[/bold] at {explained['position']}")
+    for step in explained["steps"]:
+        mark, style = {True: ("✓", "green"), False: ("✗", "yellow"), None: ("·", "dim")}[step["counts"]]
+        where = f" [dim]({escape(step['document'])})[/dim]" if step["document"] else ""
+        console.print(
+            f"[{style}]{mark}[/{style}] {escape(step['says'])}{where}", highlight=False, soft_wrap=True
+        )
+    if explained["steps"]:
+        console.print()
     if not explained["found"]:
         console.print("Nothing is there.")
     rows = [

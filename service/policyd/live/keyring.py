@@ -17,11 +17,9 @@ from policyd.errors import KeyGone, KeyInvalid, SecretsUnavailable
 from policyd.keys import KeyName, PrivateKey
 from policyd.observe.events import KeyChanged, KeyUnusable, Observer
 from policyd.policy.asking import Json
-from policyd.policy.dkim import Place
+from policyd.policy.dkim import MISSING, UNUSABLE, Place
 from policyd.policy.resolving import Documents
 
-MISSING: Final = "missing"
-UNUSABLE: Final = "unusable"
 ALGORITHMS: Final = {"rsa-sha256": "sha256", "ed25519-sha256": "ed25519"}
 """What KumoMTA's helper calls the algorithms of keys."""
 

@@ -20,6 +20,7 @@ from policyd.live.batch import Fetches
 from policyd.live.feed import Feed
 from policyd.live.tally import Tally
 from policyd.policy.asking import Resolver
+from policyd.policy.explaining import explaining
 from policyd.policy.lookup import Kind, Lookup
 from policyd.policy.position import Position
 from policyd.policy.resolving import Resolved, Resolving
@@ -202,7 +203,7 @@ class Lookups:
                 "PostgreSQL cannot be asked at the moment, and an old explanation would mislead"
             )
         kind = self._kinds[lookup.kind]
-        return await self.resolve_in_time(lambda: kind.resolve(lookup, time.time()))
+        return await self.resolve_in_time(lambda: explaining(kind, lookup, time.time()))
 
     async def resolve_in_time(self, start: Callable[[], Resolver]) -> Resolved:
         """`resolve` within the configured deadline; DatabaseUnavailable after it."""

@@ -55,6 +55,19 @@ class Layer:
     fields: Mapping[Field, Json]
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """
+    One step on the way to an answer, as a sentence for people; *document* is what it is about, if that is one.
+
+    *counts* says whether what is told of takes part in the answer; None: it is only to be known.
+    """
+
+    says: str
+    document: str | None = None
+    counts: bool | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """An answer that comes along with another one, to be kept under its own path with its own tags."""
@@ -73,9 +86,14 @@ class Resolution:
     brings: tuple[Part, ...] = field(default=())
     doubted: tuple[str, ...] = ()
     """Documents of things seen outside the database that the answer could not use: worth looking at again."""
+    steps: tuple[Step, ...] = ()
+    """How the answer came about, if somebody wants to know."""
 
 
 Resolver: TypeAlias = Generator[Ask, Seen, Resolution]
+
+Shown: TypeAlias = Mapping[str, Mapping[str, Json] | None]
+"""All documents that a generator was shown on its way, by tag."""
 
 
 def overlay(layers: Sequence[Layer]) -> dict[str, Json]:

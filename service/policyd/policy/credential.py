@@ -8,11 +8,12 @@ machine an umlaut was typed.
 
 import ipaddress
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
 from policyd.errors import LookupInvalid
-from policyd.policy.asking import Layer, Resolution, Resolver, ask, overlay
+from policyd.policy.asking import Json, Layer, Resolution, Resolver, ask, overlay
 from policyd.policy.tags import tag
 
 LONGEST_USERNAME: Final = 255
@@ -49,7 +50,7 @@ class Attempt:
         return cls(
             username=unicodedata.normalize("NFC", body["username"]),
             password=normal_password(body["password"]),
-            peer=_parse_peer(body["peer"]),
+            peer=peer_address(body["peer"]),
         )
 
     @property
@@ -81,11 +82,13 @@ class Credential:
             return "disabled"
         if self.expires_at is not None and now >= self.expires_at:
             return "expired"
-        if self.networks is not None and not any(
+        return None if self.admits(peer) else "network"
+
+    def admits(self, peer: Address) -> bool:
+        """Whether somebody may log in from *peer*."""
+        return self.networks is None or any(
             peer.version == network.version and peer in network for network in self.networks
-        ):
-            return "network"
-        return None
+        )
 
 
 def document_of(username: str) -> str:
@@ -104,8 +107,11 @@ def resolve(username: str) -> Resolver:
 def credential_of(resolution: Resolution) -> tuple[Credential, str] | None:
     """What the row allows, and the hash of its password; None when there is no row."""
     row = overlay(resolution.layers)
-    if not row:
-        return None
+    return (credential_in(row), row["password_hash"]) if row else None
+
+
+def credential_in(row: Mapping[str, Json]) -> Credential:
+    """What a row allows, its hash or not."""
     networks = row.get("networks")
     return Credential(
         username=row["username"],
@@ -113,7 +119,7 @@ def credential_of(resolution: Resolution) -> tuple[Credential, str] | None:
         networks=None if networks is None else tuple(ipaddress.ip_network(each) for each in networks),
         enabled=row["enabled"],
         expires_at=row.get("expires_at"),
-    ), row["password_hash"]
+    )
 
 
 def normal_password(typed: str) -> str:
@@ -129,7 +135,8 @@ def is_possible_password(password: str) -> bool:
     return 0 < len(password.encode()) <= LONGEST_PASSWORD and "\0" not in password
 
 
-def _parse_peer(written: str) -> Address:
+def peer_address(written: str) -> Address:
+    """The address that somebody comes from; LookupInvalid for what is none."""
     try:
         peer = ipaddress.ip_address(written)
     except ValueError:

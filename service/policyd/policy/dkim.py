@@ -20,6 +20,8 @@ from policyd.policy.tags import parts_of, tag
 SETTINGS: Final = "dkim_settings"
 KEY: Final = "dkim_key"
 NOT_SEEN: Final = "not-seen"
+MISSING: Final = "missing"
+UNUSABLE: Final = "unusable"
 WRONG_ALGORITHM: Final = "wrong-algorithm"
 ASK_AGAIN_AFTER: Final = 10.0
 """Seconds for which an answer that lacks a key is good: then it is looked for again, so that it heals by itself."""
@@ -67,14 +69,14 @@ def resolve(lookup: Lookup, now: float) -> Resolver:
     seen = yield ask(SETTINGS, first_of=_chain(lookup.key))
     settings = seen[SETTINGS] or {}
     blocks = [_Block(seen.hit, lookup.key, seen[seen.hit] or {})] if seen.hit is not None else []
-    signing = [block for block in blocks if _is_open(block.row, now)]
+    signing = [block for block in blocks if is_open(block.row, now)]
     extra = [tag("dkim_signature", name) for name in settings.get("additional_signatures", ())]
     if extra:
         rows = yield ask(*extra)
         has_own = bool(signing)
         for block in _additional(extra, rows):
             blocks.append(block)
-            if _is_open(block.row, now) and not (has_own and block.row.get("policy") == _FALLBACK):
+            if is_open(block.row, now) and not (has_own and block.row.get("policy") == _FALLBACK):
                 signing.append(block)
     until = [end for block in blocks for end in _ends(block.row) if end > now]
     if not signing:
@@ -156,7 +158,7 @@ def _additional(tags: Sequence[str], rows: Seen) -> Iterable[_Block]:
             yield _Block(each, row["domain"], row)
 
 
-def _is_open(row: Row, now: float) -> bool:
+def is_open(row: Row, now: float) -> bool:
     """Whether the row signs now; its window holds not_before and does not hold not_after."""
     return row.get("not_before", now) <= now and ("not_after" not in row or now < row["not_after"])
 

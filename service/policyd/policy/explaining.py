@@ -1,10 +1,12 @@
 """Why an answer is what it is: each field, where it came from, and what it overrode."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from policyd.policy.asking import Field, Json, Layer, overlay
+from policyd.policy.asking import Field, Json, Layer, Resolution, Resolver, overlay
+from policyd.policy.lookup import Kind, Lookup
+from policyd.policy.narrators import NARRATORS
 from policyd.policy.resolving import Resolved
 
 
@@ -16,6 +18,29 @@ class Explained:
     value: Json
     source: str
     overridden: tuple[tuple[str, Json], ...]
+
+
+def explaining(kind: Kind, lookup: Lookup, now: float) -> Resolver:
+    """The kind's own generator, whose answer brings along how it came about."""
+    shown: dict[str, Mapping[str, Json] | None] = {}
+    resolution = yield from _shown_to(kind.resolve(lookup, now), shown)
+    narrate = NARRATORS.get(kind.name)
+    if narrate is None:
+        return resolution
+    return replace(resolution, steps=tuple(narrate(lookup, now, shown, resolution)))
+
+
+def _shown_to(resolver: Resolver, shown: dict[str, Mapping[str, Json] | None]) -> Resolver:
+    """The same generator; *shown* is filled with what it is shown."""
+    asked = next(resolver)
+    while True:
+        seen = yield asked
+        shown |= seen.documents
+        try:
+            asked = resolver.send(seen)
+        except StopIteration as finished:
+            resolution: Resolution = finished.value
+            return resolution
 
 
 def explain(layers: Sequence[Layer]) -> tuple[Explained, ...]:
@@ -46,6 +71,10 @@ def explanation(path: str, resolved: Resolved) -> dict[str, Any]:
                 "overrode": [{"from": source, "value": value} for source, value in each.overridden],
             }
             for each in explain(layers)
+        ],
+        "steps": [
+            {"says": step.says, "document": step.document, "counts": step.counts}
+            for step in resolved.resolution.steps
         ],
         "looked_for": [{"document": tag, "exists": tag in resolved.present} for tag in resolved.tags],
         "brings": [part.path for part in resolved.resolution.brings],
