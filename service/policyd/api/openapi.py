@@ -147,7 +147,7 @@ _SCHEMAS: dict[str, Any] = {
     },
     "NodeReport": {
         "type": "object",
-        "additionalProperties": False,
+        "description": "What a newer client says beside this is left out.",
         "properties": {
             "applied": {"anyOf": [POSITION, {"type": "null"}]},
             "group": {"anyOf": [NODE_NAME, {"type": "null"}]},

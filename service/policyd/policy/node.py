@@ -10,7 +10,6 @@ from policyd.errors import LookupInvalid
 from policyd.policy.position import Position
 
 _NODE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_KEYS = ("applied", "group", "kumomta_version", "client_version", "counts", "error", "in_touch")
 _NAME = "1 to 64 letters, digits, dots, underscores and hyphens"
 _LONGEST_NAME = _LONGEST_VERSION = 64
 _LONGEST_ERROR = 1_000
@@ -35,14 +34,15 @@ class NodeReport:
 
     @classmethod
     def parse(cls, node_id: str, body: Any) -> "NodeReport":
-        """The report in a request's JSON *body*; LookupInvalid names what is wrong."""
+        """
+        The report in a request's JSON *body*; LookupInvalid names what is wrong.
+
+        What is not known here is left out: in an upgrade, newer clients say more to services that are older than they.
+        """
         if not _NODE_ID.fullmatch(node_id):
             raise _invalid("id", f"is {node_id[:80]!r}", _NAME)
         if not isinstance(body, dict):
             raise _invalid("body", "is not an object", "a JSON object")
-        for key in body:
-            if key not in _KEYS:
-                raise _invalid(key, "is not known", ", ".join(_KEYS))
         return cls(
             node_id=node_id,
             applied=_position(body.get("applied")),
