@@ -28,6 +28,7 @@ class Proxy:
 
     dsn: str
     _upstream: str
+    refusals: int = 0
     _links: set[_Link] = field(default_factory=set)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _refused: str | None = None
@@ -86,6 +87,7 @@ class Proxy:
             found = _PURPOSE.search(hello)
             purpose = found[1].decode() if found else ""
             if self._refused is not None and self._refused in purpose:
+                self.refusals += 1
                 writer.transport.abort()
                 return
             up_reader, up_writer = await _open(self._upstream)

@@ -15,6 +15,7 @@ from policyd.store.pool import Connection
 from policyd.units import Seconds
 from tests.conftest import Postgres, connection_to
 from tests.integration.conftest import Service, head, make_config, make_token, serving
+from tests.integration.outage import changed
 from tests.integration.proxy import Proxy, proxying
 
 LEASE = 1.0
@@ -252,3 +253,28 @@ async def test_a_service_starts_without_postgresql_and_lives_through_its_restart
             async with connection_to(dsn) as db:
                 await db.execute("delete from policy.listener_domain")
                 assert (await service.get(KNOWN, Policy_Position=await head(db)))[0] == 404
+
+
+async def test_lookups_that_get_no_connection_are_counted_and_told_and_do_not_hammer_the_server(
+    dsn: str, db: Connection
+) -> None:
+    await make_token(db)
+    async with proxying(dsn) as proxy, changed(proxy.dsn) as watched:
+        assert (await watched.service.get(KNOWN))[0] == 404
+        proxy.cut("lookups")
+        began = time.monotonic()
+        asked = [watched.service.get(f"/listener-domain/{number}.example") for number in range(50)]
+        assert {status for status, _, _ in await asyncio.gather(*asked)} == {503}
+        for number in range(50, 55):
+            assert (await watched.service.get(f"/listener-domain/{number}.example"))[0] == 503
+        # Two that work side by side, with pauses of 25 ms at first.
+        assert proxy.refusals <= 10 + 80 * (time.monotonic() - began)
+        # The feed is in touch, so that what is known is vouched for.
+        status, _, headers = await watched.service.get(KNOWN)
+        assert (status, "Policy-Stale" in headers) == (404, False)
+        assert await watched.metric("policyd_backend_up", "postgresql") == 1
+        assert await watched.metric("policyd_backend_troubles_total", "postgresql", "unreachable") >= 1
+        (line,) = watched.lines("a request could not be answered")
+        assert (line["backend"], line["trouble"]) == ("postgresql", "unreachable")
+        proxy.heal()
+        assert (await watched.service.get(UNKNOWN))[0] == 404

@@ -8,6 +8,7 @@ milliseconds when more ask than there are connections, and resets a connection a
 import asyncio
 import contextlib
 import os
+import random
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -60,6 +61,8 @@ _NOT_LET_IN = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
 )
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.25
+"""Seconds between two attempts to open a connection after one that failed."""
 _WHERE = (
     "database.dsn (POLICYD_DATABASE_DSN) says where PostgreSQL is and who logs in; policyd config shows it"
 )
@@ -178,6 +181,8 @@ class Connections:
         self._free = asyncio.Semaphore(most)
         self._idle: list[Connection] = []
         self._era = 0
+        self._pause = 0.0
+        self._dial_from = 0.0
 
     @asynccontextmanager
     async def use(self, operation: str) -> AsyncIterator[Connection]:
@@ -212,6 +217,7 @@ class Connections:
     def renew(self) -> None:
         """Use no connection again that is open now."""
         self._era += 1
+        self._pause = self._dial_from = 0.0
         while self._idle:
             self._idle.pop().terminate()
 
@@ -225,7 +231,17 @@ class Connections:
             connection = self._idle.pop()
             if not connection.is_closed():
                 return connection
-        return await connect(self._config, purpose=self._purpose, index_only=True)
+        # Whoever comes while a server has no place left waits for the next attempt, and does not make one each.
+        await asyncio.sleep(max(0.0, self._dial_from - time.monotonic()))
+        try:
+            connection = await connect(self._config, purpose=self._purpose, index_only=True)
+        except DatabaseUnavailable:
+            self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
+            jittered = self._pause * random.uniform(0.5, 1.0)  # noqa: S311  (no secret)
+            self._dial_from = time.monotonic() + jittered
+            raise
+        self._pause = self._dial_from = 0.0
+        return connection
 
 
 @asynccontextmanager
