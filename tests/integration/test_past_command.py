@@ -197,7 +197,7 @@ def test_statements_that_change_nothing_or_are_refused(site, tmp_path):
         ("select pg_sleep(60)", 3, "next: it may take 1 s, unless --timeout says otherwise"),
         ("insert into policy.tenant (name) values ('kept'); commit", 1, "that begins or ends a transaction"),
         ("insert into policy.tenant (name) values ('kept'); /* */ END", 1, "that begins or ends a transaction"),
-        ("insert into policy.tenant (name) values ('kept'); rollback; insert into policy.tenant (name) values ('kept')", 1, "'rollback'"),
+        ("insert into policy.tenant (name) values ('kept'); rollback; insert into policy.tenant (name) values ('kept')", 1, "cannot be tried out: rollback"),
         ("insert into policy.tenant (name) values ('kept'); do $$ begin commit; end $$", 1, "invalid transaction termination"),
         ("insert into policy.tenant (name) values ('kept'); prepare transaction 'x'", 1, "that begins or ends a transaction"),
     ):  # fmt: skip

@@ -17,7 +17,7 @@ from policyd.policy.tags import kind_of
 from policyd.store import past
 from policyd.store.changes import read_revision
 from policyd.store.documents import read_documents
-from policyd.store.people import minds_its_transaction
+from policyd.store.people import minds_its_transaction, uncommented
 from policyd.store.pool import Connection
 from policyd.store.revisions import Floor, Revision, floors_since, read_told_revision
 
@@ -82,7 +82,7 @@ async def what_if(
     for statement in statements:
         if minds_its_transaction(statement):
             raise PolicydError(
-                f"a statement that begins or ends a transaction cannot be tried out: {statement[:60]!r}",
+                f"a statement that begins or ends a transaction cannot be tried out: {uncommented(statement).split()[0]}",
                 hint="leave begin, commit and rollback out: everything is one transaction, and is undone",
             )
     async with past.nothing_kept(connection, timeout=timeout):
