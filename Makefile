@@ -50,6 +50,10 @@ format: venv  ## let ruff rewrite what it can
 bench: venv  ## the table of numbers, measured here (ROWS=… SECONDS=… ROUNDS=…, ARGS=--help for more)
 	@$(BIN)/python -m tests.bench $(if $(ROWS),--rows $(ROWS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
 
+.PHONY: chaos
+chaos: venv  ## everything that can happen, at once, to the real thing (SEED=… MINUTES=…)
+	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
+
 .PHONY: soak
 soak: venv  ## the random histories of the tests, by the thousand
 	@$(BIN)/python -m pytest -q -m soak $(ARGS)

@@ -70,13 +70,14 @@ class Postgres:
 @pytest.fixture(scope="session")
 def state_directory() -> Iterator[Path]:
     """Directory that the user who runs PostgreSQL can enter, unlike pytest's own."""
-    path = Path(tempfile.mkdtemp(prefix="policyd-test-", dir=_in_memory()))
+    path = Path(tempfile.mkdtemp(prefix="policyd-test-", dir=in_memory()))
     path.chmod(0o711)
     yield path
     shutil.rmtree(path)
 
 
-def _in_memory() -> str | None:
+def in_memory() -> str | None:
+    """A directory in memory, where there is one with room to spare."""
     # A clone of the template is 330 files: 40 ms in memory, 340 ms on a disk (ext4).
     shared = Path("/dev/shm")
     if not shared.is_dir() or not os.access(shared, os.W_OK):

@@ -58,6 +58,13 @@ class Proxy:
         assert len(name) == len(database)
         self._names = name.encode(), database.encode()
 
+    def lead_to_server(self, dsn: str) -> None:
+        """Lead to another server from now on; connections to the one before end."""
+        self._upstream = dsn
+        for link in list(self._links):
+            for writer in link.writers:
+                writer.transport.abort()
+
     def let_in(self) -> None:
         """Refuse nobody any more."""
         self._refused = None

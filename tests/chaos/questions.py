@@ -1,0 +1,111 @@
+"""What nodes and probes ask, and what the answer is, given the documents of a moment."""
+
+import itertools
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from policyd.policy.asking import overlay
+from policyd.policy.egress import EGRESS_POOL, EGRESS_SOURCE
+from policyd.policy.listener_domain import LISTENER_DOMAIN
+from policyd.policy.lookup import Kind, Lookup
+from policyd.policy.queue import QUEUE, QUEUE_SETTINGS
+from policyd.policy.resolving import Resolving
+from policyd.policy.tenant import TENANT
+from policyd.policy.webhook import WEBHOOKS
+from tests.chaos.history import State
+from tests.integration.rows_at_random import (
+    ASKED_DOMAINS,
+    CAMPAIGNS,
+    GROUPS,
+    LISTENERS,
+    POOLS,
+    SOURCES,
+    TENANTS,
+)
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (LISTENER_DOMAIN, EGRESS_SOURCE, EGRESS_POOL, TENANT, QUEUE_SETTINGS, QUEUE, WEBHOOKS)
+}
+_LUA = tuple(name for name in KINDS if name != "webhook")
+Answer: TypeAlias = Any
+"""None where nothing is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A kind, and what Lua's `kinds` takes for it: a key, and parameters in their order."""
+
+    kind: str
+    arguments: tuple[str | None, ...]
+    lookup: Lookup = field(compare=False, repr=False)
+
+    @classmethod
+    def make(cls, kind: str, arguments: tuple[str | None, ...]) -> "Question":
+        """The question, as the service would read it."""
+        key, *given = arguments or (None,)
+        names = [parameter.name for parameter in KINDS[kind].parameters]
+        pairs = [(name, value) for name, value in zip(names, given, strict=False) if value is not None]
+        return cls(kind, arguments, KINDS[kind].read(key, pairs))
+
+
+def every_question(*, lua: bool) -> list[Question]:
+    """Each that there is, in a fixed order; with *lua* those that a node asks."""
+    return [
+        Question.make(kind, arguments) for kind in (_LUA if lua else KINDS) for arguments in _arguments(kind)
+    ]
+
+
+def shuffled(seed: int, *, lua: bool) -> Iterator[Question]:
+    """Questions without end, each as often as any other."""
+    questions, chance = every_question(lua=lua), random.Random(seed)
+    while True:
+        chance.shuffle(questions)
+        yield from questions
+
+
+def answer_at(question: Question, state: State, *, names: State | None = None) -> Answer:
+    """What is right at that state; with *names*, if only that exists of it which existed there, too."""
+    documents = state.documents
+    if names is not None:
+        documents = {tag: body for tag, body in documents.items() if tag in names.documents}
+    resolving = Resolving(lambda: KINDS[question.kind].resolve(question.lookup, 0.0))
+    resolved = None
+    while resolved is None:
+        resolved = resolving.show(state.position, documents)
+    layers = resolved.resolution.layers
+    return canonical(overlay(layers)) if layers else None
+
+
+def canonical(value: Any) -> Any:
+    """JSON without what does not survive Lua: empty lists and objects, and the difference between 5 and 5.0."""
+    match value:
+        case dict():
+            pairs = {name: canonical(each) for name, each in value.items()}
+            return {name: each for name, each in sorted(pairs.items()) if each not in ({}, [], None)}
+        case list():
+            return [canonical(each) for each in value]
+        case float() if value.is_integer():
+            return int(value)
+        case _:
+            return value
+
+
+def _arguments(kind: str) -> Iterator[tuple[str | None, ...]]:
+    tenants, campaigns = (None, *TENANTS, "nobody"), (None, *CAMPAIGNS)
+    match kind:
+        case "listener_domain":
+            yield from itertools.product(ASKED_DOMAINS, (None, *LISTENERS))
+        case "egress_source":
+            yield from itertools.product((*SOURCES, "none"), (None, *GROUPS))
+        case "egress_pool":
+            yield from itertools.product((*POOLS, "none"), (None, *GROUPS))
+        case "tenant":
+            yield from ((name,) for name in (*TENANTS, "nobody"))
+        case "queue":
+            for domain, tenant in itertools.product(ASKED_DOMAINS, tenants):
+                yield from ((domain, tenant, campaign) for campaign in (campaigns if tenant else (None,)))
+        case _:
+            yield ()
