@@ -55,11 +55,11 @@ class Postgres:
         async with connection_to(self.dsn()) as connection:
             yield connection
 
-    async def clone(self) -> str:
-        """Name of a new database that is as the migrations left it."""
+    async def clone(self, template: str = TEMPLATE) -> str:
+        """Name of a new database that is as the migrations left it, or as *template* is."""
         name = f"policyd_test_{uuid.uuid4().hex[:12]}"
         async with self.administrator() as connection:
-            await connection.execute(f"create database {name} template {TEMPLATE} strategy file_copy")
+            await connection.execute(f"create database {name} template {template} strategy file_copy")
         return name
 
     async def drop(self, name: str) -> None:

@@ -5,7 +5,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import click
@@ -18,7 +18,7 @@ from policyd.config_loader import load
 from policyd.operate.first_run import import_example, make_examples, make_keys
 from policyd.operate.helper_files import read_paths
 from policyd.shipped import example_root
-from tests.conftest import connection_to
+from tests.conftest import Postgres, connection_to
 from tests.docs.pages import ROOT, WRITTEN, blocks, typed
 from tests.integration.conftest import TOKEN, make_config, make_token, serving
 
@@ -49,7 +49,8 @@ TOUCHING = ("serve", "up", "migrate", "drill", "wait")
 TOML = [(page, block) for page in WRITTEN for block in blocks(page, "toml")]
 LUA = [(page, block) for page in WRITTEN for block in blocks(page, "lua")]
 SQL = [(page, block) for page in WRITTEN for block in blocks(page, "sql")]
-CONSOLES = [page for page in WRITTEN if blocks(page, "console")]
+CONSOLES = [page for page in WRITTEN if blocks(page, "console") and page.name != "mistakes.md"]
+"""Pages with something to type; mistakes.md has a test of its own, which types all of it and reads what it says."""
 
 
 def named(value: object) -> str | None:
@@ -109,9 +110,13 @@ def test_a_command_of_policyds_has_the_options_that_a_page_gives_it(page):
             while isinstance(found, click.Group) and words:
                 name = words.pop(0)
                 inner = found.get_command(context, name)
+                if (
+                    inner is None and found is not policyd
+                ):  # `policyd history tenant/acme`: the group answers itself
+                    break
                 assert inner is not None, f"{page.name}:{line}: there is no command {name}"
                 found = inner
-            known = {name for each in found.params for name in (*each.opts, *each.secondary_opts)}
+            known = {name for each in parameters(found) for name in (*each.opts, *each.secondary_opts)}
             given = {word.split("=")[0] for word in words if word.startswith("--") and word != "--"}
             assert given <= known | {"--help"}, f"{page.name}:{line}: {given - known}"
 
@@ -154,6 +159,14 @@ async def run(command: str, environ: dict[str, str], directory: Path) -> tuple[i
     return process.returncode or 0, said.decode()
 
 
+def parameters(command: click.Command) -> Iterator[click.Parameter]:
+    """Of a command; of a group that was given no command of its own, those of all that it has."""
+    yield from command.params
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            yield from inner.params
+
+
 def commands(page: Path) -> Iterator[tuple[int, str]]:
     for block in blocks(page, "console"):
         yield from typed(block)
@@ -187,20 +200,35 @@ def statuses(command: str) -> set[int]:
     return {"doctor": {0, 1}}.get(words[0], {0})
 
 
+@pytest.fixture(scope="module")
+def imported(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Name of a database with the example policy, a token, the nodes that pages talk of, and nothing else."""
+
+    async def make() -> str:
+        name = await postgres.clone()
+        async with connection_to(postgres.dsn(name)) as connection:
+            await import_example(connection, example_root())
+            await make_examples(connection, tmp_path_factory.mktemp("made") / "credential.json")
+            await make_token(connection)
+            for node in ("mx-1", "mx-2", "mx-3"):
+                await connection.execute(
+                    "insert into policy.node (node_id, token, applied_number, applied_stamp)"
+                    " select $1, 'test', number, stamp from policy.revision order by number desc limit 1",
+                    node,
+                )
+        return name
+
+    name = asyncio.run(make())
+    yield name
+    asyncio.run(postgres.drop(name))
+
+
 @pytest.fixture
-async def example(dsn: str, tmp_path: Path) -> str:
-    """A database with the example policy, a token, a node's tokens that pages talk of, and nothing else."""
-    async with connection_to(dsn) as connection:
-        await import_example(connection, example_root())
-        await make_examples(connection, tmp_path / "credential.json")
-        await make_token(connection)
-        for node in ("mx-1", "mx-2", "mx-3"):
-            await connection.execute(
-                "insert into policy.node (node_id, token, applied_number, applied_stamp)"
-                " select $1, 'test', number, stamp from policy.revision order by number desc limit 1",
-                node,
-            )
-    return dsn
+async def example(postgres: Postgres, imported: str) -> AsyncIterator[str]:
+    """DSN of a copy of it, for one page."""
+    name = await postgres.clone(imported)
+    yield postgres.dsn(name)
+    await postgres.drop(name)
 
 
 @pytest.fixture(scope="session")
