@@ -7,7 +7,6 @@ log is not.
 
 import asyncio
 import contextlib
-import random
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
@@ -25,6 +24,7 @@ from policyd.observe.events import (
     HistoryReplaced,
     Observer,
 )
+from policyd.pauses import jittered
 from policyd.policy.position import Position
 from policyd.policy.validity import KnownChanges
 from policyd.store.changes import Reading
@@ -108,7 +108,7 @@ class Feed:
                     async for _ in self._follow(log):
                         pause = _FIRST_PAUSE
             except BackendUnavailable as error:
-                delay = pause * random.uniform(0.5, 1.0)  # noqa: S311  (jitter, not a secret)
+                delay = jittered(pause)
                 self.has_tried.set()
                 trouble = error.trouble or "unreachable"
                 self._observe(

@@ -1,13 +1,13 @@
 """What is known of nodes, brought to the metrics of every replica: a node reports to whichever it reaches."""
 
 import asyncio
-import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from policyd.config import NodesConfig
 from policyd.errors import BackendUnavailable
 from policyd.observe.events import NodesForgotten, NodesRead, Observer
+from policyd.pauses import jittered
 from policyd.policy.node import NodeState
 
 _FORGET_EVERY = 3600.0
@@ -31,4 +31,4 @@ async def watch_nodes(
                     observe(NodesForgotten(nodes=", ".join(forgotten)))
         except BackendUnavailable:
             pass  # the feed says so, and what was known of nodes is what is known
-        await asyncio.sleep(config.refresh * random.uniform(0.8, 1.2))  # noqa: S311  (jitter, not a secret)
+        await asyncio.sleep(jittered(config.refresh, 0.8, 1.2))

@@ -1,12 +1,12 @@
 """The change log loses what is older than it is to be kept: a little at a time, by one replica at a time."""
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 from policyd.errors import BackendUnavailable
 from policyd.observe.events import HistoryPruned, Observer
+from policyd.pauses import jittered
 from policyd.store.retention import Pruned
 
 _EVERY: Final = 3600.0
@@ -33,4 +33,4 @@ async def prune_history(
             pass  # the feed says so; what is left goes in an hour
         if rows:
             observe(HistoryPruned(rows=rows, revision=revision))
-        await asyncio.sleep(_EVERY * random.uniform(0.8, 1.2))  # noqa: S311  (jitter, not a secret)
+        await asyncio.sleep(jittered(_EVERY, 0.8, 1.2))

@@ -7,13 +7,13 @@ growing pauses, never in a tight loop.
 
 import asyncio
 import contextlib
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Final, TypeAlias
 
 from policyd.config import DkimConfig
 from policyd.errors import BackendUnavailable
 from policyd.live.keyring import Keyring
+from policyd.pauses import jittered
 from policyd.policy.dkim import Place
 
 Count: TypeAlias = Callable[[str], Awaitable[int]]
@@ -64,8 +64,7 @@ class Recheck:
             async with asyncio.TaskGroup() as looking:
                 async for place, known, due in self._places(root):
                     # Spread over the interval; jitter, so that replicas do not ask at the same moments for ever.
-                    jitter = random.uniform(0.95, 1.0)  # noqa: S311  (no secret)
-                    await asyncio.sleep(max(0.0, began + due * jitter - loop.time()))
+                    await asyncio.sleep(max(0.0, began + jittered(due, least=0.95) - loop.time()))
                     await slots.acquire()
                     looking.create_task(self._insist(place, known, slots))
             await asyncio.sleep(max(_FIRST_PAUSE, began + self._config.recheck - loop.time()))
@@ -91,7 +90,7 @@ class Recheck:
                 try:
                     return await self._keyring.look_at(place, known)
                 except BackendUnavailable:
-                    await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  (no secret)
+                    await asyncio.sleep(jittered(pause))
                     pause = min(pause * 2, _LONGEST_PAUSE)
         finally:
             slots.release()

@@ -8,7 +8,6 @@ milliseconds when more ask than there are connections, and resets a connection a
 import asyncio
 import contextlib
 import os
-import random
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -21,6 +20,7 @@ from asyncpg.connect_utils import SessionAttribute
 from policyd.config import DatabaseConfig
 from policyd.errors import ConfigError, Conflict, DatabaseUnavailable, StatementRefused, Trouble
 from policyd.observe.events import BackendAnswered, Observer
+from policyd.pauses import jittered
 from policyd.store.hosts import Host, first_of, hosts_of
 
 if TYPE_CHECKING:
@@ -237,8 +237,7 @@ class Connections:
             connection = await connect(self._config, purpose=self._purpose, index_only=True)
         except DatabaseUnavailable:
             self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
-            jittered = self._pause * random.uniform(0.5, 1.0)  # noqa: S311  (no secret)
-            self._dial_from = time.monotonic() + jittered
+            self._dial_from = time.monotonic() + jittered(self._pause)
             raise
         self._pause = self._dial_from = 0.0
         return connection

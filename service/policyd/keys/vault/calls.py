@@ -3,7 +3,6 @@ Questions to Vault from the event loop: in a few threads, each with a deadline, 
 """
 
 import asyncio
-import random
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -14,6 +13,7 @@ from policyd.errors import SecretsUnavailable, Trouble
 from policyd.keys.threads import Threads
 from policyd.keys.vault.wire import Question, Refused, Reply, Unreachable, Wire
 from policyd.observe.events import BackendAnswered, BackendLost, BackendReached, Observer
+from policyd.pauses import jittered
 
 Operation: TypeAlias = Literal["read", "mount", "login", "lookup", "renew", "health"]
 
@@ -31,12 +31,9 @@ _GRACE: Final = 0.25
 class Calls:
     """Bounded, timed and observed questions to one Vault. Belongs to one event loop."""
 
-    def __init__(
-        self, config: VaultConfig, observe: Observer, *, jitter: Callable[[], float] = random.random
-    ) -> None:
+    def __init__(self, config: VaultConfig, observe: Observer) -> None:
         self._wire = Wire(config)
         self._observe = observe
-        self._jitter = jitter
         self._threads = Threads("vault", most=config.connections, most_pending=config.max_pending)
         self._reason = ""
         self._failures = 0
@@ -112,7 +109,7 @@ class Calls:
     def _lose(self, reason: str, trouble: Trouble) -> None:
         if self.again_in:  # asked before the failure was known: one outage, not several
             return
-        delay = min(_LAST_RETRY, _FIRST_RETRY * 2 ** min(self._failures, 10)) * (0.5 + self._jitter() / 2)
+        delay = jittered(min(_LAST_RETRY, _FIRST_RETRY * 2 ** min(self._failures, 10)))
         self._failures += 1
         self._reason = reason
         self._reached = False
