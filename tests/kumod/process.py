@@ -76,6 +76,8 @@ class Kumod:
         if process is None or reader is None:
             return
         self._process = None
+        if process.returncode is not None:
+            return
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(by)
         try:

@@ -62,6 +62,9 @@ kumo.on('init', function()
     kumo.define_spool {{ name = name, path = '{0}/' .. name }}
   end
   kumo.start_esmtp_listener {{ listen = '127.0.0.1:0', relay_hosts = {{ '192.0.2.1' }} }}
+  kumo.start_esmtp_listener {{
+    listen = '127.0.0.1:0', relay_hosts = {{ '192.0.2.1' }}, meta = {{ policyd_listener = 'mx' }},
+  }}
   kumo.start_http_listener {{ listen = '127.0.0.1:0' }}
 end)
 """

@@ -104,3 +104,29 @@ async def test_lists_that_are_empty_are_empty_and_no_error(site):
 async def flushed(site):
     await site.kumod.flush()
     return "waits" in site.sink.subjects()
+
+
+async def test_a_tenants_budget_is_kept_and_nobody_elses_mail_waits_for_it(site):
+    node = await site.node(
+        rows=ROWS + "update policy.tenant set overall_max_message_rate = '2/hour' where name = 'acme';"
+    )
+    for i in range(3):
+        await site.send(f"acme-{i}", X_Tenant="acme")
+    await site.deliver("others")
+    await site.sink.receive(3)
+
+    async def waits():
+        found = await node.scheduled("acme@dest.example")
+        return found is not None and found["num_scheduled"] == 1
+
+    await until(waits)
+    (waiting,) = (await node.scheduled("acme@dest.example"))["messages"]
+    assert waiting["message"].get("num_attempts", 0) == 0
+
+
+async def test_a_listener_has_its_own_domains_by_the_name_that_the_policy_gives_it(site):
+    node = await site.node(
+        rows=ROWS
+        + "insert into policy.listener_domain (listener, domain, relay_to) values ('mx', 'dest.example', true);",
+    )
+    assert [(await send(port, "x@b.example")).code for port in node.smtp] == [550, 250]

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.integration.conftest import make_config, serving
-from tests.kumod.site import GOLD, SHARED, until
+from tests.integration.conftest import make_config, serving, serving_rows
+from tests.kumod.site import GOLD, ROWS, SHARED, until
 
 HELD = 12
 """So many messages wait in these tests: kumod looks at each at a random second within a minute, and one is enough to see it."""
@@ -120,6 +120,21 @@ async def test_mail_injected_with_nothing_known_is_held_and_then_sent(site):
     await recovered(site, 2 * HELD)
     assert {delivery.peer for delivery in site.sink.deliveries} == {SHARED}
     assert len(set(site.sink.subjects())) == 2 * HELD
+
+
+async def test_another_history_is_taken_over(site, postgres):
+    """As when a database was restored, or an endpoint is another installation's."""
+    await site.node()
+    await site.deliver()
+    others = ROWS.replace("('shared', 'ip-1'), ('gold', 'ip-2')", "('shared', 'ip-2'), ('gold', 'ip-1')")
+    async with serving_rows(postgres, others) as another:
+        await site.endpoint.be("through", target=another.url)
+        await until(lambda: arrives_from(site, GOLD))
+        await site.kumod.says("another history")
+
+
+async def arrives_from(site, address):
+    return (await site.deliver()).peer == address
 
 
 async def test_service_and_database_may_go_and_come_back(site, postgres, dsn):
