@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-import getpass
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -31,7 +31,7 @@ def command(*arguments: str | Path) -> list[str]:
     """kumod's command line, which has to name the user where that is root."""
     found = binary()
     assert found is not None
-    return [found, "--user", getpass.getuser(), *map(str, arguments)]
+    return [found, "--user", pwd.getpwuid(os.getuid()).pw_name, *map(str, arguments)]
 
 
 @dataclass(slots=True)
@@ -111,6 +111,18 @@ class Kumod:
                     await self._said.wait()
         except TimeoutError:
             raise AssertionError(f"kumod never said it\n{self.tail()}") from None
+
+    def memory(self) -> float:
+        """What it has in memory at most until now, in MB."""
+        assert self._process is not None
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+    def cpu(self) -> float:
+        """Seconds of CPU that it has used."""
+        assert self._process is not None
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def tail(self) -> str:
         return "\n".join(self.lines[-40:])
