@@ -108,8 +108,8 @@ class Chaos:
         """Let it go on for so long, and then see whether all is well."""
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(each) for each in (await self._start(world))]
-            deck = self._deck()
-            while time.monotonic() - self._began < seconds and not self.tally.wrong:
+            deck, end = self._deck(), time.monotonic() + seconds
+            while time.monotonic() < end and not self.tally.wrong:
                 await self._round(world, deck)
             if not self.tally.wrong:
                 await self._finish(world)
@@ -123,6 +123,9 @@ class Chaos:
         world.new_keys()
         await world.editor.start()
         await self._wait(lambda: bool(self.history.states), "the editor begins")
+        # What may be restored later, from the first time on.
+        await world.cluster.stop()
+        await world.cluster.copy()
         for child in [service.child for service in world.services] + [node.child for node in world.nodes]:
             await child.start()
         took = await self._recover(world)

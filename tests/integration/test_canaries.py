@@ -20,7 +20,7 @@ import pytest
 
 from policyd.config import ClientConfig, DatabaseConfig
 from policyd.errors import ConfigError
-from policyd.observe.events import BackendLost, CurrencyLost, CurrencyRegained
+from policyd.observe.events import BackendLost, CurrencyLost, CurrencyRegained, DrillBegan, DrillEnded
 from policyd.policy.token import Credentials
 from policyd.store.pool import Connection
 from tests.conftest import TEST_DSN
@@ -110,7 +110,7 @@ async def ask_everything(service: Service, heard: Heard) -> None:
             body = f'["/queue/x", "{GOOD}' if "batch" in request else f'{{"applied": "{GOOD}"}}'
             async with wire(service.url) as connection:
                 reply = await connection.ask(
-                    f"{request} HTTP/1.1", HOST, f"Authorization: {authorization}",
+                    f"{request} HTTP/1.1", HOST, f"Authorization: {authorization}", f"Policy-Node: {GOOD}",
                     f"Content-Length: {len(body)}", body=body.encode(), bodiless="HEAD" in request,
                 )  # fmt: skip
                 heard.hear(
@@ -166,6 +166,13 @@ async def test_no_canary_is_heard_from_a_service_through_good_and_bad_times(
             await ask_everything(service, heard)
 
             before = len(service.observations.seen)
+            await db.execute("insert into policy.drill (until) values (now() + interval '1 h')")
+            await service.observations.wait_for(lambda seen: isinstance(seen, DrillBegan))
+            assert (await service.get("/queue/known.example"))[0] == 503
+            await ask_everything(service, heard)
+            await db.execute("delete from policy.drill")
+            await service.observations.wait_for(lambda seen: isinstance(seen, DrillEnded))
+
             proxy.cut()
             await service.observations.wait_for(lambda seen: isinstance(seen, CurrencyLost), after=before)
             await ask_everything(service, heard)

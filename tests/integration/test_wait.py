@@ -1,6 +1,9 @@
 """`policyd wait`: who waits is told when the last node has it, and never that it has what it has not."""
 
 import asyncio
+import os
+import signal
+import sys
 
 import pytest
 
@@ -108,3 +111,21 @@ async def test_wait_rides_out_an_outage_and_says_so(db: Connection, run: Run) ->
     result = await waiting
     assert status(result) == 0, result.output
     assert "waiting for PostgreSQL too" in result.stderr
+
+
+@pytest.mark.parametrize("command", [("wait",), ("nodes", "--watch"), ("nodes", "--watch", "--json")])
+async def test_ctrl_c_ends_whatever_waits(dsn: str, db: Connection, command: tuple[str, ...]) -> None:
+    await node(db, "mx-1", None)
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "policyd", *command),
+        env=os.environ | {"POLICYD_DATABASE_DSN": dsn},
+        stdout=pipe,
+        stderr=pipe,
+    )
+    assert process.stdout is not None
+    while b"mx-1" not in (line := await process.stdout.readline()):
+        assert line, (await process.communicate())[1]
+    process.send_signal(signal.SIGINT)
+    _, err = await asyncio.wait_for(process.communicate(), 20)
+    assert (process.returncode, err.strip()) == (130, b"")
