@@ -8,6 +8,7 @@ from generating.markdown import code, made, table
 from policyd.operate.policy_checks import CHECKS, KUMOD
 
 _OTHERS = {
+    "reference_to_nothing": "Rows whose foreign key leads nowhere: credentials and webhooks of tenants that are not there, and the like.",
     "refused_options": "Rows that the catalogue of options refuses today.",
     "options_that_nodes_do_not_know": "Options that are newer than the KumoMTA of a live node.",
     "provider_that_matches_nothing": "Providers of shaping without a match, unless KumoMTA's own file has one.",

@@ -122,6 +122,9 @@ async def ask_everything(service: Service, heard: Heard) -> None:
         "/livez",
         "/explain/queue/known.example",
         "/explain/egress-pool/odd",
+        "/explain/shaping/known.example?source=odd",
+        "/explain/smtp-auth/odd?peer=192.0.2.1",
+        "/explain/dkim/known.example/s1",
     ):
         for authorization in AUTHORIZATIONS[:7]:
             async with wire(service.admin_url) as connection:

@@ -18,8 +18,9 @@ from policyd.transfer.exporting import Exported
 from policyd.transfer.files import HelperFile, HelperKind, read_helper_file
 from policyd.transfer.reading import Transfer, transfer
 from tests.conftest import Postgres, connection_to
-from tests.contract import shaping_files
-from tests.contract.questions import expected, path, said
+from tests.contract import recorded, shaping_files
+from tests.contract.questions import asked_of_the_helper, expected, path, said
+from tests.contract.questions import recorded as in_our_form
 from tests.contract.reference.files import Fields, Policy
 from tests.contract.strategies import policies, questions_about
 from tests.contract.toml_writer import to_toml
@@ -134,6 +135,26 @@ async def compare(db: Connection, elsewhere: Connection, data: st.DataObject) ->
         for question in data.draw(st.lists(questions_about(policy), min_size=6, max_size=6)):
             answered = said(question, await answer(db, path(question)))
             assert expected(question, exported, "nearest") == answered, question
+
+
+@pytest.mark.parametrize("name", recorded.SETS[::2])
+async def test_what_was_recorded_of_kumods_helpers_they_would_answer_from_the_exported_files_too(
+    db, elsewhere, name
+):
+    given_files = shaping_files.recorded_files(name)
+    async with undone(db):
+        await put(db, transfer(helper_files(recorded.files(name), given_files)))
+        reading = await assert_nothing_lost(db, elsewhere)
+        exported = parsed(reading.exported)
+        for each in recorded.answers(
+            name, "listener_domain", "queue", "egress_pool", "egress_source", "dkim"
+        ):
+            answered = said(each.question, await answer(db, path(each.question)))
+            assert expected(each.question, exported, "nearest") == answered, each
+            of_helper = expected(each.question, exported, "stock")
+            assert asked_of_the_helper(each.question, of_helper) == in_our_form(each.question, each.result), (
+                each
+            )
 
 
 def parsed(exported: Exported) -> Policy:

@@ -40,6 +40,7 @@ Case = tuple[str, str, set[str]]
 CASES: list[Case] = [
     ("refused_options", UNCHECKED + """insert into policy.queue (domain, options) values ('a.com', '{"max_agee": 1}')""", {"error queue/a.com: domain 'a.com': max_agee is no option of queue_config; did you mean max_age?"}),
     ("refused_options", UNCHECKED + "insert into policy.listener_domain (domain, log_oob) values ('a.com', 'Maybe'), ('b.com', 'Maybe')", {"error listener_domain/*/a.com: listener '*', domain 'a.com': log_oob is \"Maybe\"; allowed is true, false, Ignore, LogThenDrop, LogThenRelay.", "error listener_domain/*/b.com: listener '*', domain 'b.com': log_oob is \"Maybe\"; allowed is true, false, Ignore, LogThenDrop, LogThenRelay."}),
+    ("reference_to_nothing", UNCHECKED + "insert into policy.tenant (name, egress_pool) values ('t', 'gone'); insert into policy.queue_campaign (domain, tenant, campaign) values ('a.com', 't', 'c'); insert into policy.webhook (name, url, events, tenant) values ('w', 'https://a.example', '{Bounce}', 'who');" + CREDENTIAL.replace("'t'", "'who'"), {"error tenant/t: name 't': there is no policy.egress_pool 'gone'", "error queue/a.com/t/c: domain 'a.com', tenant 't', campaign 'c': there is no policy.queue_tenant 'a.com t'", "error webhook: name 'w': there is no policy.tenant 'who'", "error smtp_credential/u: username 'u': there is no policy.tenant 'who'"}),
     ("options_that_nodes_do_not_know", """insert into policy.queue (domain, options) values ('a.com', '{"protocol": {"smtp": {"treat_mx_list_as_secure": true}}}');
         insert into policy.node (node_id, kumomta_version) values ('mx1', '2026.05.12-abc'), ('mx2', '2026.08.04-def')""", {"error queue/a.com: domain 'a.com': protocol.smtp.treat_mx_list_as_secure needs KumoMTA 2026.08.04, and older are mx1 (2026.05.12-abc)"}),
     ("mail_without_a_pool", "update policy.queue_settings set on_missing = 'hold'", {"error queue/default: mail of no tenant to any domain without an entry of its own waits, and bounces in the end"}),
@@ -121,7 +122,7 @@ async def test_each_check_finds_what_it_is_for(
 async def test_every_check_has_a_question_a_case_and_an_explanation() -> None:
     names = [check.name for check in CHECKS]
     assert len(set(names)) == len(names)
-    asked = {*store.CHECKS, store.REFUSED, store.TOO_NEW}
+    asked = {*store.CHECKS, store.REFUSED, store.TOO_NEW, store.DANGLING}
     assert asked <= set(names)
     # KumoMTA's own rules are known by digest alone: nobody can write one here.
     assert set(names) - {name for name, _, _ in CASES} == {"rule_of_kumomtas_own"}

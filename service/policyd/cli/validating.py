@@ -74,7 +74,8 @@ def _json_lines(verdict: Verdict) -> Iterator[str]:
 def _lines(verdict: Verdict) -> Iterator[str]:
     check = verdict.check
     if verdict.count is None:
-        yield f"{_mark('note')} {check.name}: not looked at, because this role may not read what it takes"
+        how_much = "not all of it looked at" if verdict.findings else "not looked at"
+        yield f"{_mark('note')} {check.name}: {how_much}, because this role may not read what it takes"
         yield ""
     if not verdict.findings:
         return

@@ -25,6 +25,12 @@ KUMOD: Final = Check(
 
 CHECKS: Final = (
     Check(
+        "reference_to_nothing",
+        "error",
+        "a restore or a repair with triggers off left a row without what it needs",
+        "insert what it names, or delete it; then policy.invalidate, because nobody was told",
+    ),
+    Check(
         "refused_options",
         "error",
         "KumoMTA would refuse this, and so would a change of this row today",

@@ -68,6 +68,8 @@ async def validate(connection: Connection, *, most: int, kumod: Path | None = No
             if check.name in shaping:
                 told = shaping[check.name]
                 answer = Answer(told=told[:most], count=len(told))
+            elif check.name == store.DANGLING:
+                answer = await store.check_references(connection, most=most)
             elif check.name in store.CHECKS:
                 answer = await store.check(connection, check.name, most=most)
             else:

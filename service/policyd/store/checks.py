@@ -1,7 +1,7 @@
 """Questions about policy as a whole, each in one statement: `checks.sql`, and what the catalogue says of every row."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final
@@ -13,6 +13,7 @@ from policyd.store.queries import QUERIES, parse_queries
 CHECKS: Final = parse_queries(files("policyd.store").joinpath("checks.sql").read_text())
 REFUSED: Final = "refused_options"
 TOO_NEW: Final = "options_that_nodes_do_not_know"
+DANGLING: Final = "reference_to_nothing"
 _NOT_ALLOWED = "42501"
 
 _JUDGED = """
@@ -50,6 +51,29 @@ from bad as b join policy.{table} as t on policy.record({object}, to_jsonb(t))::
 """
 
 
+_REFERENCES = """
+select k.conrelid::regclass::text as "table", k.confrelid::regclass::text as parent,
+       string_agg(format('p.%I = t.%I', f.attname, c.attname), ' and ' order by pair.position) as same,
+       string_agg(format('t.%I is not null', c.attname), ' and ' order by pair.position) as given,
+       string_agg(format('t.%I::text', c.attname), ', ' order by pair.position) as named,
+       (select string_agg(format('%L, t.%I', key.name, key.name), ', ') from unnest(policy.key_columns(k.conrelid)) as key (name)) as key
+from pg_catalog.pg_constraint as k
+cross join lateral unnest(k.conkey, k.confkey) with ordinality as pair (child, parent, position)
+join pg_catalog.pg_attribute as c on c.attrelid = k.conrelid and c.attnum = pair.child
+join pg_catalog.pg_attribute as f on f.attrelid = k.confrelid and f.attnum = pair.parent
+where k.contype = 'f' and k.connamespace = 'policy'::regnamespace
+  and exists (select from pg_catalog.pg_attribute as a where a.attrelid = k.conrelid and a.attname = 'tag')
+group by k.oid, k.conrelid, k.confrelid
+order by 1, 2
+"""
+
+_DANGLING = """
+select t.tag, format('%s: there is no {parent} %L', policy.described('{table}'::regclass, jsonb_build_object({key})),
+                     array_to_string(array[{named}], ' ')) as says
+from {table} as t where {given} and not exists (select from {parent} as p where {same})
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
     """What a check found: a document, a sentence about it, and how bad it is, where that depends."""
@@ -77,16 +101,26 @@ async def check_options(connection: Connection, name: str, *, most: int) -> Answ
     template = {REFUSED: _REFUSED, TOO_NEW: _TOO_NEW}[name]
     with translated():
         judged = await connection.fetch(_JUDGED)
-    parts = [
-        # Names are those of the schema's own triggers.
-        template.format(table=row["table"], object=f"'{each}'")
-        for row in judged
-        for each in row["objects"]
+    # Names are those of the schema's own triggers.
+    statements = [
+        template.format(table=row["table"], object=f"'{each}'") for row in judged for each in row["objects"]
     ]
-    answers = [await _ask(connection, statement, most) for statement in parts]
+    return await _ask_all(connection, statements, most)
+
+
+async def check_references(connection: Connection, *, most: int) -> Answer:
+    """Rows whose parents are not there: foreign keys see to that, unless a restore went past them."""
+    with translated():
+        references = await connection.fetch(_REFERENCES)
+    return await _ask_all(connection, [_DANGLING.format(**dict(row)) for row in references], most)
+
+
+async def _ask_all(connection: Connection, statements: Sequence[str], most: int) -> Answer:
+    answers = [await _ask(connection, statement, most) for statement in statements]
     told = [each for answer in answers for each in answer.told]
-    counts = [answer.count for answer in answers]
-    return Answer(told=told[:most], count=None if None in counts else sum(_numbers(counts)))
+    counts = [answer.count for answer in answers if answer.count is not None]
+    is_whole = len(counts) == len(answers)
+    return Answer(told=told[:most], count=sum(counts) if is_whole else None)
 
 
 async def read_bodies(connection: Connection) -> list[tuple[str, Mapping[str, Any]]]:
@@ -95,10 +129,6 @@ async def read_bodies(connection: Connection) -> list[tuple[str, Mapping[str, An
         rows = await connection.fetch(QUERIES["bodies"])
     # json, not orjson: kumod is to see 5.0 where the row has 5.0, and as many digits.
     return [(row["tag"], json.loads(row["body"])) for row in rows]
-
-
-def _numbers(counts: list[int | None]) -> Iterator[int]:
-    return (count for count in counts if count is not None)
 
 
 async def _ask(connection: Connection, statement: str, most: int) -> Answer:

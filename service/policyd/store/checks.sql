@@ -5,21 +5,21 @@ with placed as (
     from policy.queue q
 ), uncovered as (
   select p.domain from placed p where p.domain <> 'default' and not p.placed
-  union all
-  select null where not exists (select from placed p where p.domain = '*')
+), other as (
+  select not exists (select from placed p where p.domain = '*') as uncovered
 ), senders as (
   select t.name, t.tag from policy.tenant t
    where t.egress_pool is null and coalesce(t.options -> 'protocol', '{"smtp": {}}') ? 'smtp'
   union all
   select null, 'queue/default' from policy.queue_settings s where s.default_tenant is null
 ), found as (
-  select s.tag, s.name, (
-    select coalesce(u.domain, '') from uncovered u
+  select s.tag, s.name, case when o.uncovered then '' else (
+    select u.domain from uncovered u
      where not exists (select from policy.queue_tenant i
                         where i.domain = u.domain and i.tenant = s.name
                           and (i.egress_pool is not null or not coalesce(i.options -> 'protocol', '{"smtp": {}}') ? 'smtp'))
-     order by u.domain nulls first limit 1) as domain
-    from senders s
+     limit 1) end as domain
+    from senders s, other o
    where not exists (select from placed p where p.domain = 'default' and p.placed)
 )
 select f.tag, case o.on_missing when 'stock' then 'warning' else 'error' end as severity,
@@ -165,9 +165,7 @@ select q.tag, format('it says nothing, and stands before %s', w.domain) as says
   from policy.queue q
  cross join lateral (
     select w.domain from policy.queue w
-     where w.domain like '*%' and w.domain <> q.domain
-       and (w.domain = '*' or right(q.domain, length(w.domain) - 1) = substr(w.domain, 2))
-     order by length(w.domain) desc limit 1) w
+     where w.domain = any (policy.wildcards_above(q.domain)) order by length(w.domain) desc limit 1) w
  where q.domain <> 'default' and q.egress_pool is null and q.routing_domain is null and q.options = '{}'
    and not exists (select from policy.queue_tenant t where t.domain = q.domain);
 
@@ -222,12 +220,12 @@ select t.tag, 'require_authz is empty' as says from policy.tenant t where t.requ
 select t.tag, format('require_authz names %L, for whom there is no credential', a.name) as says
   from policy.tenant t, unnest(t.require_authz) a (name)
  where exists (select from policy.smtp_credential)
-   and not exists (select from policy.smtp_credential c where c.username::text = a.name)
+   and not exists (select from policy.smtp_credential c where c.username = a.name)
 union all
 select l.tag, format('relay_from_authz names %L, for whom there is no credential', a.name)
   from policy.listener_domain l, unnest(l.relay_from_authz) a (name)
  where exists (select from policy.smtp_credential)
-   and not exists (select from policy.smtp_credential c where c.username::text = a.name);
+   and not exists (select from policy.smtp_credential c where c.username = a.name);
 
 -- credential_that_cannot_send --
 -- Credentials that may log in, for a tenant that does not list them.
@@ -306,8 +304,7 @@ select l.tag, format('nothing signs for %s', l.domain) as says
    and exists (select from policy.dkim_domain)
    and not exists (select from policy.dkim_additional_signature)
    and not exists (
-     select from policy.dkim_domain d
-      where d.domain in (l.domain, '*') or (d.domain like '*.%' and right(l.domain, length(d.domain) - 1) = substr(d.domain, 2)));
+     select from policy.dkim_domain d where d.domain = l.domain or d.domain = any (policy.wildcards_above(l.domain)));
 
 -- over_sign_that_cannot_be_undone --
 -- over_sign = false below a default of true, which neither KumoMTA nor policyd minds.
