@@ -2,6 +2,7 @@
 What `kumod --validate` checks of signing: that every plan can be carried out
 with the keys that there are, by this kumod and with this token.
 ]]
+local client = require 'policyd.client'
 local kinds = require 'policyd.kinds'
 local names = require 'policyd.names'
 local signing = require 'policyd.signing'
@@ -48,6 +49,20 @@ local function check_signature(domain, signature)
   end
 end
 
+-- A token may be good for some domains only, and this is none of them.
+local NOBODYS_KEY = '/dkim/nobody.invalid/nobodys'
+
+local function note_scope()
+  for _, each in ipairs(client.each(NOBODYS_KEY)) do
+    if not each.got and each.problem:find('status 403', 1, true) then
+      print(
+        'policyd: (not counted) nothing signs yet, and a token without the '
+          .. 'scope dkim could not; if its domains are restricted, all is well'
+      )
+    end
+  end
+end
+
 local function check_plans()
   local seen, keys = {}, 0
   local function check(plan, domain)
@@ -66,6 +81,9 @@ local function check_plans()
   local found = require('policyd.lookup').ask(kinds.dkim(names.NOBODY))
   if found.status == 'found' then
     check(found.answer, '(any other)')
+  end
+  if next(seen) == nil then
+    note_scope()
   end
 end
 

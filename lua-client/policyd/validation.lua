@@ -22,6 +22,18 @@ function mod.fail(text)
   print('policyd: ' .. text)
 end
 
+-- No position is so; who may report is told that (400), who may not is not
+-- looked at (403).
+local NO_REPORT = { applied = '?' }
+
+local function check_reports()
+  local _, problem =
+    client.report(require('policyd.node_name').name(), NO_REPORT)
+  if problem and problem:find('status 403', 1, true) then
+    mod.fail 'the token has not the scope status: nobody would see what this node has applied'
+  end
+end
+
 function mod.service()
   is_reachable = false
   for _, each in ipairs(client.each '/queue-settings') do
@@ -43,6 +55,8 @@ function mod.service()
   local token = policyd.CONFIGURED.token
   if token and not pcall(kumo.secrets.load, token) then
     mod.fail 'the token cannot be read'
+  elseif is_reachable then
+    check_reports()
   end
 end
 

@@ -339,6 +339,16 @@ async def test_validation_says_that_the_token_has_not_the_scope(signing, site, t
     assert any("a.example: its key cannot be had" in line for line in said)
 
 
+async def test_validation_says_so_before_anything_signs(signing, site, tmp_path):
+    node = await signing("delete from policy.dkim_domain;", store_key=store_key(tmp_path))
+    assert await node.validate() == (True, [])
+    await make_token(site.db, "weak.0123456789abcdefghij", scopes=("lookup", "status"))
+    site.token.write_text("weak.0123456789abcdefghij")
+    fine, said = await node.validate()
+    assert fine
+    assert any("a token without the scope dkim could not" in line for line in said)
+
+
 async def test_validation_offline_still_looks_at_the_store_key(signing, site, tmp_path, monkeypatch):
     monkeypatch.setenv("POLICYD_VALIDATE", "offline")
     node = await signing(store_key=store_key(tmp_path, b"too short"))

@@ -125,6 +125,23 @@ async def test_validation_says_that_the_token_may_not_look_anything_up(site):
     assert any("status 403: it says that the token may not ask this" in line for line in said)
 
 
+async def test_validation_says_that_the_token_may_not_report_what_the_node_has_applied(site):
+    await make_token(site.db, "weak.0123456789abcdefghij", scopes=("lookup",))
+    node = await site.node(rows=ROWS)
+    site.token.write_text("weak.0123456789abcdefghij")
+    fine, said = await node.validate()
+    assert not fine
+    assert any("the token has not the scope status" in line for line in said)
+
+
+async def test_validation_reports_no_node(site):
+    await site.db.execute(ROWS)
+    node = await site.kumod(site.policy(), started=False)
+    fine, said = await node.validate()
+    assert fine, said
+    assert await site.db.fetchval("select count(*) from policy.node_state") == 0
+
+
 async def test_validation_names_a_secret_that_this_node_has_not_got(site):
     node = await site.node(
         rows=ROWS
