@@ -83,21 +83,20 @@ async def _told(
     connection: Connection, revisions: Sequence[Revision], *, tags: Sequence[str] | None, most_rows: int
 ) -> list[Told]:
     numbers = [each.position.number for each in revisions]
-    changes, floors = await store.read_rows_of(connection, numbers, tags=tags, most=most_rows)
-    counts = await store.count_rows_of(connection, numbers, tags=tags)
+    rows = await store.read_rows_of(connection, numbers, tags=tags, most=most_rows)
     gone = await store.pruned_to(connection)
     told = []
     for each in revisions:
         number = each.position.number
-        rows = [change for change in changes if change.revision == number]
-        kinds = tuple(floor.kind for floor in floors if floor.revision == number)
+        changes = [change for change in rows.changes if change.revision == number]
+        kinds = tuple(floor.kind for floor in rows.floors if floor.revision == number)
         told.append(
             Told(
                 revision=each,
-                documents=tuple(differences(map(without_hashes, rows), with_removed=True)),
+                documents=tuple(differences(map(without_hashes, changes), with_removed=True)),
                 floors=kinds,
-                rows=counts[number] - len(kinds),
-                shown=len(rows),
+                rows=rows.counts.get(number, 0) - len(kinds),
+                shown=len(changes),
                 is_pruned=number <= gone,
             )
         )

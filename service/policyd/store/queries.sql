@@ -221,8 +221,10 @@ with wanted as (
 ), found as (
   select c.revision from wanted w join policy.change c on c.tags[1] collate "C" = w.tag
   union
-  select c.revision from wanted w
-    join policy.change c on c.tags[1] collate "C" > w.tag || '/' and c.tags[1] collate "C" < w.tag || '0'
+  select c.revision from wanted w cross join lateral (
+    -- `offset 0`: each range by itself goes through the index.
+    select c.revision from policy.change c
+     where c.tags[1] collate "C" > w.tag || '/' and c.tags[1] collate "C" < w.tag || '0' offset 0) c
   union
   select c.revision from policy.change c
    where c.op = 'floor' and c.kind in (select split_part(w.tag, '/', 1) from wanted w)
@@ -243,14 +245,13 @@ select r.number, r.stamp, r.at, r.actor, r.claimed_actor, r.reason from policy.r
 select r.number, r.stamp from policy.revision r where r.at <= $1 order by r.number desc limit 1;
 
 -- changes_of --
--- The first rows that revisions changed, those of some documents alone if any are named.
+-- The first rows that revisions changed, of some kinds of documents alone if any are named.
 select c.revision, c."table", c.op, c.key::text as key, c.old::text as old, c.new::text as new, c.tags[1] as tag, c.kind
   from unnest($1::bigint[]) r (number)
  cross join lateral (
    select * from policy.change c
-    where c.revision = r.number and ($2::text[] is null or exists (
-      select from unnest($2::text[]) w (tag)
-       where c.tags[1] = w.tag or starts_with(c.tags[1], w.tag || '/') or c.kind = split_part(w.tag, '/', 1)))
+    where c.revision = r.number
+      and ($2::text[] is null or c.kind = any ($2) or split_part(c.tags[1], '/', 1) = any ($2))
     order by c.ordinal limit $3) c
  order by c.revision desc, c.ordinal;
 
@@ -259,11 +260,34 @@ select c.revision, c."table", c.op, c.key::text as key, c.old::text as old, c.ne
 select r.number as revision, (
     select count(*) from (
       select from policy.change c
-       where c.revision = r.number and ($2::text[] is null or exists (
-         select from unnest($2::text[]) w (tag)
-          where c.tags[1] = w.tag or starts_with(c.tags[1], w.tag || '/') or c.kind = split_part(w.tag, '/', 1)))
+       where c.revision = r.number
+         and ($2::text[] is null or c.kind = any ($2) or split_part(c.tags[1], '/', 1) = any ($2))
        limit $3) n) as rows
   from unnest($1::bigint[]) r (number);
+
+-- changes_of_documents --
+-- The first rows that revisions changed of documents, by the beginnings of their tags, and how many there are.
+with wanted as (
+  select w.tag from unnest($2::text[]) w (tag)
+), found as (
+  select c.revision, c.ordinal from wanted w join policy.change c on c.tags[1] collate "C" = w.tag
+  union
+  select c.revision, c.ordinal from wanted w cross join lateral (
+    select c.revision, c.ordinal from policy.change c
+     where c.tags[1] collate "C" > w.tag || '/' and c.tags[1] collate "C" < w.tag || '0' offset 0) c
+  union
+  select c.revision, c.ordinal from policy.change c
+   where c.op = 'floor' and c.kind in (select split_part(w.tag, '/', 1) from wanted w)
+), placed as (
+  select f.revision, f.ordinal, row_number() over (partition by f.revision order by f.ordinal) as place,
+         count(*) over (partition by f.revision) as rows
+    from found f where f.revision = any ($1::bigint[])
+)
+select c.revision, c."table", c.op, c.key::text as key, c.old::text as old, c.new::text as new, c.tags[1] as tag, c.kind,
+       p.rows
+  from placed p join policy.change c on c.revision = p.revision and c.ordinal = p.ordinal
+ where p.place <= $3
+ order by c.revision desc, c.ordinal;
 
 -- groups_in_log --
 -- What stands in the second place of a kind's tags in the log: one step in the index for each.

@@ -1,7 +1,7 @@
 """Revisions as people read them: who changed what, when and why; and taking them back."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -37,6 +37,16 @@ class Floor:
     reason: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """What revisions changed: the first rows of each, what was said of whole kinds, and how many of both there are."""
+
+    changes: tuple[RowChange, ...]
+    floors: tuple[Floor, ...]
+    counts: Mapping[int, int]
+    """By revision; `MOST_COUNTED` stands for that many or more."""
+
+
 async def read_revisions(
     connection: Connection,
     *,
@@ -68,35 +78,24 @@ async def revision_at(connection: Connection, at: datetime) -> Position | None:
 
 async def read_rows_of(
     connection: Connection, revisions: Sequence[int], *, tags: Sequence[str] | None, most: int
-) -> tuple[list[RowChange], list[Floor]]:
-    """The first *most* rows that each revision changed, and what it said of whole kinds."""
+) -> Rows:
+    """The first *most* rows that each revision changed; of documents whose tags begin with *tags*, unless that is None."""
     with translated():
-        rows = await connection.fetch(QUERIES["changes_of"], revisions, tags, most)
-    changes = [
-        RowChange(
-            revision=row["revision"],
-            table=row["table"],
-            op=row["op"],
-            tag=row["tag"],
-            key=json.loads(row["key"]),
-            old=_record(row["old"]),
-            new=_record(row["new"]),
-        )
-        for row in rows
-        if row["op"] != "floor"
-    ]
-    return changes, [
-        Floor(revision=row["revision"], kind=row["kind"]) for row in rows if row["op"] == "floor"
-    ]
-
-
-async def count_rows_of(
-    connection: Connection, revisions: Sequence[int], *, tags: Sequence[str] | None
-) -> dict[int, int]:
-    """How many rows each revision changed, up to `MOST_COUNTED`."""
-    with translated():
-        rows = await connection.fetch(QUERIES["count_changes"], revisions, tags, MOST_COUNTED)
-    return {row["revision"]: row["rows"] for row in rows}
+        if tags is not None and all("/" in tag for tag in tags):
+            rows = await connection.fetch(QUERIES["changes_of_documents"], revisions, tags, most)
+            counts = {row["revision"]: row["rows"] for row in rows}
+        else:
+            # All documents, or all of a kind: then there is no way around looking at each row of a revision.
+            rows = await connection.fetch(QUERIES["changes_of"], revisions, tags, most)
+            counted = await connection.fetch(QUERIES["count_changes"], revisions, tags, MOST_COUNTED)
+            counts = {row["revision"]: row["rows"] for row in counted}
+    return Rows(
+        changes=tuple(_change(row) for row in rows if row["op"] != "floor"),
+        floors=tuple(
+            Floor(revision=row["revision"], kind=row["kind"]) for row in rows if row["op"] == "floor"
+        ),
+        counts=counts,
+    )
 
 
 async def groups_of(connection: Connection, kind: str) -> list[str]:
@@ -140,6 +139,18 @@ def _revision(row: Any) -> Revision:
         actor=row["actor"],
         claimed_actor=row["claimed_actor"],
         reason=row["reason"],
+    )
+
+
+def _change(row: Any) -> RowChange:
+    return RowChange(
+        revision=row["revision"],
+        table=row["table"],
+        op=row["op"],
+        tag=row["tag"],
+        key=json.loads(row["key"]),
+        old=_record(row["old"]),
+        new=_record(row["new"]),
     )
 
 
