@@ -7,9 +7,6 @@ Everything that is opened is opened on one stack and closed in reverse; backgrou
 import asyncio
 import contextlib
 import gc
-import signal
-import ssl
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -30,7 +27,7 @@ from policyd.api.lookup_listener import LookupListener
 from policyd.api.routes import Router
 from policyd.api.server import Room, Server
 from policyd.api.table import create_routes
-from policyd.api.tls import rereading, server_context
+from policyd.api.tls import tls_of
 from policyd.config import Config, LookupConfig
 from policyd.errors import ConfigError
 from policyd.keys import Keys
@@ -49,7 +46,7 @@ from policyd.live.rechecking import Recheck
 from policyd.live.sighting import Sighting
 from policyd.live.tally import BOUNDS, Tally
 from policyd.live.token_rows import TokenRows
-from policyd.observe.events import Observer, ReloadAsked, ServiceStarted, ServiceStopping
+from policyd.observe.events import Observer, ServiceStarted, ServiceStopping
 from policyd.observe.logs import Logs, tee
 from policyd.observe.metrics import Metrics, State
 from policyd.observe.supervisor import Supervisor
@@ -260,7 +257,11 @@ def _keyring(keys: Keys, database: Database, config: Config, observe: Observer) 
     # A plan that waits for a key is to say so, and not that PostgreSQL is slow.
     keyring = Keyring(backends, config.dkim, deadline=0.9 * config.lookup.deadline, observe=observe)
     recheck = Recheck(
-        keyring, count=database.count_dkim_keys, page=database.seen_dkim_keys, config=config.dkim
+        keyring,
+        count=database.count_dkim_keys,
+        page=database.seen_dkim_keys,
+        config=config.dkim,
+        observe=observe,
     )
     return keyring, recheck
 
@@ -312,35 +313,10 @@ async def _open_lookups(stack: AsyncExitStack, config: Config, service: _Service
         runner,
         config.lookup.listen,
         setting="lookup.listen",
-        tls=_tls(stack, config.lookup, service.observe),
+        tls=tls_of(stack, config.lookup, service.observe),
         reuse_port=config.lookup.reuse_port,
     )
     stack.push_async_callback(
         drain, runner, server, service.listener.say_goodbye, accept_for=config.lookup.drain
     )
     return address
-
-
-def _tls(stack: AsyncExitStack, config: LookupConfig, observe: Observer) -> ssl.SSLContext | None:
-    """The context of the configured certificate, which SIGHUP reads again."""
-    if config.tls_cert is None or config.tls_key is None:
-        _hear_hangups(stack, lambda: observe(ReloadAsked(certificate=None)))
-        return None
-    context = server_context(config.tls_cert, config.tls_key)
-    reread = rereading(context, config.tls_cert, config.tls_key, observe)
-    certificate = str(config.tls_cert)
-
-    def reload() -> None:
-        observe(ReloadAsked(certificate=certificate))
-        reread()
-
-    _hear_hangups(stack, reload)
-    return context
-
-
-def _hear_hangups(stack: AsyncExitStack, reload: Callable[[], None]) -> None:
-    """Have SIGHUP mean *reload*, and nothing at all while the service ends: its default would be the end at once."""
-    if threading.current_thread() is threading.main_thread():  # signals reach no other
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, reload)
-        stack.callback(loop.add_signal_handler, signal.SIGHUP, lambda: None)

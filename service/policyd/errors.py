@@ -19,6 +19,7 @@ Everything that policyd raises on purpose.
     │   ├── DatabaseUnavailable
     │   │   └── NotCaughtUp         the change log could not be read in time
     │   └── SecretsUnavailable
+    │       └── VaultUnavailable
     ├── SchemaIncompatible(found, supported)
     ├── MigrationFailed(name)
     └── EmbeddedUnavailable         the PostgreSQL that policyd runs itself cannot run
@@ -244,6 +245,12 @@ class SecretsUnavailable(BackendUnavailable):
     """The place where private keys live did not answer."""
 
     backend = "secrets"
+
+
+class VaultUnavailable(SecretsUnavailable):
+    """Vault did not answer, or not with what is needed."""
+
+    backend = "vault"
 
 
 class SchemaIncompatible(PolicydError):

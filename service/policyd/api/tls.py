@@ -1,11 +1,41 @@
 """The certificate of the lookup listener, which may be replaced under a running service."""
 
+import asyncio
+import signal
 import ssl
+import threading
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
+from policyd.config import LookupConfig
 from policyd.errors import ConfigError
-from policyd.observe.events import CertificateRead, CertificateRefused, Observer
+from policyd.observe.events import CertificateRead, CertificateRefused, Observer, ReloadAsked
+
+
+def tls_of(stack: AsyncExitStack, config: LookupConfig, observe: Observer) -> ssl.SSLContext | None:
+    """The context of the configured certificate, which SIGHUP reads again."""
+    if config.tls_cert is None or config.tls_key is None:
+        _hear_hangups(stack, lambda: observe(ReloadAsked(certificate=None)))
+        return None
+    context = server_context(config.tls_cert, config.tls_key)
+    reread = rereading(context, config.tls_cert, config.tls_key, observe)
+    certificate = str(config.tls_cert)
+
+    def reload() -> None:
+        observe(ReloadAsked(certificate=certificate))
+        reread()
+
+    _hear_hangups(stack, reload)
+    return context
+
+
+def _hear_hangups(stack: AsyncExitStack, reload: Callable[[], None]) -> None:
+    """Have SIGHUP mean *reload*, and nothing at all while the service ends: its default would be the end at once."""
+    if threading.current_thread() is threading.main_thread():  # signals reach no other
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, reload)
+        stack.callback(loop.add_signal_handler, signal.SIGHUP, lambda: None)
 
 
 def server_context(certificate: Path, key: Path) -> ssl.SSLContext:

@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 from policyd.config import DkimConfig
 from policyd.errors import BackendUnavailable
 from policyd.live.keyring import Keyring
+from policyd.observe.events import BackendFailed, Observer
 from policyd.pauses import jittered
 from policyd.policy.dkim import Place
 
@@ -34,11 +35,14 @@ _PAUSE_AFTER_DOUBTS: Final = 1.0
 class Recheck:
     """Looks at known keys: all of them in turn, and those that an answer could not use before their turn."""
 
-    def __init__(self, keyring: Keyring, *, count: Count, page: Page, config: DkimConfig) -> None:
+    def __init__(
+        self, keyring: Keyring, *, count: Count, page: Page, config: DkimConfig, observe: Observer
+    ) -> None:
         self._keyring = keyring
         self._count = count
         self._page = page
         self._config = config
+        self._observe = observe
         self._doubted: dict[Place, None] = {}
         self._doubt_arrived = asyncio.Event()
 
@@ -89,7 +93,11 @@ class Recheck:
             while True:
                 try:
                     return await self._keyring.look_at(place, known)
-                except BackendUnavailable:
+                except BackendUnavailable as error:
+                    if error.trouble is not None:
+                        self._observe(
+                            BackendFailed(backend=error.backend, trouble=error.trouble, reason=str(error))
+                        )
                     await asyncio.sleep(jittered(pause))
                     pause = min(pause * 2, _LONGEST_PAUSE)
         finally:

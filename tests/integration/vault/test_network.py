@@ -6,6 +6,7 @@ import itertools
 import ssl
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -100,8 +101,8 @@ async def test_a_kept_connection_that_vault_closed_is_dialled_again(here, said):
 
 
 async def test_a_certificate_of_an_unknown_authority_is_refused_and_a_known_one_accepted(said, tmp_path):
-    authority, context = _certified(tmp_path)
-    stranger, _ = _certified(tmp_path)
+    authority, context = certified(tmp_path)
+    stranger, _ = certified(tmp_path)
     async with serving(VaultDouble(), tls=context) as double:
         vault = Vault(address=double.address, mark="tls")
         for ca_file in (None, stranger):
@@ -113,7 +114,7 @@ async def test_a_certificate_of_an_unknown_authority_is_refused_and_a_known_one_
 
 
 async def test_a_ca_file_that_is_not_there_is_said(said, tmp_path):
-    _, context = _certified(tmp_path)
+    _, context = certified(tmp_path)
     async with serving(VaultDouble(), tls=context) as double:
         vault = Vault(address=double.address)
         async with vault.keys(vault.config(ca_file=tmp_path / "nowhere"), said) as keys:
@@ -152,7 +153,7 @@ def _redirecting(address: str):
     return redirect
 
 
-def _certified(directory) -> tuple[object, ssl.SSLContext]:
+def certified(directory: Path) -> tuple[Path, ssl.SSLContext]:
     """The certificate of a server on loopback that signed itself, and what it serves with."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"vault {time.monotonic_ns()}")])
     now = dt.datetime.now(dt.UTC)

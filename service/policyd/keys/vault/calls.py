@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from typing import Final, Literal, TypeAlias
 
 from policyd.config import VaultConfig
-from policyd.errors import SecretsUnavailable, Trouble
+from policyd.errors import Trouble, VaultUnavailable
 from policyd.keys.threads import Threads
 from policyd.keys.vault.wire import Question, Refused, Reply, Unreachable, Wire
 from policyd.observe.events import BackendAnswered, BackendLost, BackendReached, Observer
@@ -70,7 +70,7 @@ class Calls:
         *deadline* is by `time.monotonic`. While Vault is lost this raises at once, until a moment to try again comes.
         """
         if self.again_in:
-            raise SecretsUnavailable(f"Vault: {self._reason}")
+            raise VaultUnavailable(f"Vault: {self._reason}")
 
         def timed() -> tuple[Reply, float]:
             began = time.perf_counter()
@@ -87,14 +87,14 @@ class Calls:
                 reply, seconds = await asyncio.wrap_future(work)
         except TimeoutError:
             self._lose("did not answer in time", "timeout")
-            raise SecretsUnavailable(f"Vault: {self._reason}") from None
+            raise VaultUnavailable(f"Vault: {self._reason}") from None
         except Unreachable as unreachable:
             self._lose(str(unreachable), unreachable.trouble)
-            raise SecretsUnavailable(f"Vault: {self._reason}") from None
+            raise VaultUnavailable(f"Vault: {self._reason}") from None
         except Refused as refused:
             if refused.status in _GONE and not (operation == "health" and refused.status in _STANDBY):
                 self._lose(str(refused), "full" if refused.status == 429 else "sealed")
-                raise SecretsUnavailable(f"Vault: {self._reason}") from None
+                raise VaultUnavailable(f"Vault: {self._reason}") from None
             self._reach()
             raise
         self._reach()

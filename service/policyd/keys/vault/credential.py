@@ -11,7 +11,7 @@ from hvac.api.auth_methods import AppRole, Kubernetes, Token
 
 from policyd.config import VaultConfig
 from policyd.config_loader import read_secret
-from policyd.errors import ConfigError, SecretsUnavailable
+from policyd.errors import ConfigError, VaultUnavailable
 from policyd.keys.vault.wire import Question, Reply
 
 _RENEW_AFTER: Final = 2 / 3
@@ -111,11 +111,11 @@ def read_credential(config: VaultConfig) -> Credential:
 
 
 def granted_by_login(reply: Reply, *, now: float) -> Grant:
-    """The token of a login's reply; SecretsUnavailable where there is none, as with a second factor."""
+    """The token of a login's reply; VaultUnavailable where there is none, as with a second factor."""
     auth = reply.body.get("auth")
     token = auth.get("client_token") if isinstance(auth, Mapping) else None
     if not isinstance(auth, Mapping) or not isinstance(token, str) or not token:
-        raise SecretsUnavailable("Vault: the login was answered without a token")
+        raise VaultUnavailable("Vault: the login was answered without a token", trouble="login")
     life = _life(auth.get("lease_duration"))
     return Grant(token=token, began=now, life=life, asked=life, renewable=auth.get("renewable") is True)
 
@@ -124,7 +124,7 @@ def granted_by_lookup(reply: Reply, token: str, *, now: float) -> Grant:
     """What Vault says of a *token* that was given: how long it lasts, and whether it can be renewed."""
     data = reply.body.get("data")
     if not isinstance(data, Mapping):
-        raise SecretsUnavailable("Vault: what it says of the token cannot be understood")
+        raise VaultUnavailable("Vault: what it says of the token cannot be understood", trouble="login")
     life = _life(data.get("ttl"))
     # A periodic token is asked for its period, any other for the life that it began with.
     asked = max(life, _life(data.get("period") or data.get("creation_ttl")))
@@ -145,7 +145,7 @@ def unknown_life(token: str, *, now: float) -> Grant:
 def _life(seconds: Any) -> float:
     """Seconds that a token lasts; Vault says 0 of one that never ends."""
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0:
-        raise SecretsUnavailable("Vault: the life of a token cannot be understood")
+        raise VaultUnavailable("Vault: the life of a token cannot be understood", trouble="login")
     return float(seconds) or math.inf
 
 
@@ -153,9 +153,11 @@ def _secret(value: str, file: Path | None, origin: str) -> str:
     try:
         secret = value if file is None else read_secret(file, origin=origin).strip()
     except ConfigError as error:
-        raise SecretsUnavailable(str(error), hint=error.hint) from None
+        raise VaultUnavailable(str(error), trouble="login", hint=error.hint) from None
     if (file is not None and not secret) or not (secret.isascii() and secret.isprintable()):
-        raise SecretsUnavailable(f"{origin.removesuffix('_file')} is nothing that could be sent to Vault")
+        raise VaultUnavailable(
+            f"{origin.removesuffix('_file')} is nothing that could be sent to Vault", trouble="login"
+        )
     return secret
 
 
@@ -165,7 +167,7 @@ def _token_of_pod(file: Path) -> str:
         return file.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no token"
-        raise SecretsUnavailable(f"vault.kubernetes_jwt_file: {file}: {reason}") from None
+        raise VaultUnavailable(f"vault.kubernetes_jwt_file: {file}: {reason}", trouble="login") from None
 
 
 def _fingerprint(*parts: str) -> str:

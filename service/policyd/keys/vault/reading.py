@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 from hvac.api.secrets_engines import KvV1, KvV2
 
 from policyd.config import KeyRootConfig
-from policyd.errors import KeyInvalid, SecretsUnavailable
+from policyd.errors import KeyInvalid, VaultUnavailable
 from policyd.keys.vault.calls import Calls
 from policyd.keys.vault.session import Session
 from policyd.keys.vault.wire import Refused, Reply
@@ -38,9 +38,11 @@ class Vault:
             async with asyncio.timeout(root.timeout + _GRACE):
                 fields = await self._read_as_allowed(root, path, deadline)
         except TimeoutError:
-            raise SecretsUnavailable("Vault: no token was granted in time") from None
+            raise VaultUnavailable("Vault: no token was granted in time", trouble="login") from None
         except Refused as refused:
-            raise SecretsUnavailable(f"Vault answered {refused} to the question for {path}") from None
+            raise VaultUnavailable(
+                f"Vault answered {refused} to the question for {path}", trouble="refused"
+            ) from None
         return None if fields is None else _value(fields, root.key_field)
 
     async def _read_as_allowed(
@@ -54,8 +56,9 @@ class Vault:
                 raise
         another = await self._session.replacement(token)
         if another is None:
-            raise SecretsUnavailable(
+            raise VaultUnavailable(
                 f"Vault does not let policyd read {path} in {root.mount.strip('/')}, if that is there at all",
+                trouble="refused",
                 hint="allow read on it in the policy of policyd's token",
             )
         return await self._read(root, path, another, deadline)
@@ -114,7 +117,7 @@ class Vault:
 def _mounted(reply: Reply, mount: str) -> Version:
     data = reply.body.get("data")
     if not isinstance(data, Mapping) or data.get("type") not in ("kv", "generic"):
-        raise SecretsUnavailable(f"Vault: the mount {mount} is no KV engine")
+        raise VaultUnavailable(f"Vault: the mount {mount} is no KV engine", trouble="refused")
     options = data.get("options")
     return 2 if isinstance(options, Mapping) and str(options.get("version")) == "2" else 1
 
@@ -132,7 +135,7 @@ def _fields(reply: Reply, version: Version) -> Mapping[str, Any]:
     if version == 2 and isinstance(fields, Mapping):
         fields = fields.get("data")
     if not isinstance(fields, Mapping):
-        raise SecretsUnavailable("Vault: an answer without a secret in it")
+        raise VaultUnavailable("Vault: an answer without a secret in it", trouble="nonsense")
     return fields
 
 

@@ -16,7 +16,7 @@ from typing import Final
 from hvac.api.auth_methods import Token
 
 from policyd.config import VaultConfig
-from policyd.errors import SecretsUnavailable
+from policyd.errors import SecretsUnavailable, VaultUnavailable
 from policyd.keys.vault.calls import Calls
 from policyd.keys.vault.credential import (
     Credential,
@@ -65,7 +65,8 @@ class Session:
             if self._grant is not None and self._is_good():
                 return self._grant.token
             if self._trouble:
-                raise SecretsUnavailable(self._trouble)
+                # That Vault was lost was told already; that it does not let policyd in may go on for days.
+                raise VaultUnavailable(self._trouble, trouble=None if self._calls.is_lost else "login")
             self._wanted.set()
             await self._news.wait()
 
