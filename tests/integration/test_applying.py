@@ -146,7 +146,7 @@ async def test_what_is_in_the_database_alone_stays_unless_it_is_pruned(
     assert "In the database alone: 5, which" in shown.output
     assert "Nothing changed." in (await run(apply, dsn, repository)).output
     before = await head(db)
-    done = await run(apply, dsn, "--prune", repository)
+    done = await run(apply, dsn, "--prune", "--reason", "they left", repository)
     assert done.exit_code == 0, (done.output, done.exception)
     assert await head(db) == before + 1
     for table in ("egress_source", "egress_pool", "tenant", "egress_pool_group"):
@@ -194,6 +194,25 @@ async def test_many_rows_at_once_need_a_reason(dsn: str, db: Connection, tmp_pat
     assert await db.fetchval("select count(*) from policy.listener_domain") == 300
     assert (await run(apply, dsn, "--prune", "--reason", "they left", tmp_path)).exit_code == 0
     assert await db.fetchval("select count(*) from policy.listener_domain") == 1
+
+
+async def test_an_empty_file_empties_no_table_without_a_reason(
+    dsn: str, db: Connection, repository: Path
+) -> None:
+    (repository / "listener_domains.toml").write_text("# git merge went wrong\n")
+    rows = await db.fetchval("select count(*) from policy.listener_domain")
+    for arguments in ([], ["--dry-run", "--reason", "to look"]):
+        result = await run(apply, dsn, "--prune", *arguments, repository)
+        if arguments:
+            assert f"{rows} differences" in result.output
+        else:
+            assert f"there is no listener domain in the files, and pruning would delete all {rows}" in str(
+                result.exception
+            )
+            assert "--reason TEXT" in (getattr(result.exception, "hint", None) or "")
+    assert await db.fetchval("select count(*) from policy.listener_domain") == rows
+    assert (await run(apply, dsn, "--prune", "--reason", "meant", repository)).exit_code == 0
+    assert await db.fetchval("select count(*) from policy.listener_domain") == 0
 
 
 async def test_what_is_still_needed_is_not_pruned_and_nothing_else_is_done(

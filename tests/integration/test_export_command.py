@@ -90,6 +90,17 @@ async def test_what_files_cannot_say_is_told_and_what_only_policyd_can_is_in_a_f
     assert "Secrets" not in again.output
 
 
+async def test_a_row_that_comes_back_as_another_one_is_told(dsn: str, db: Connection, tmp_path: Path) -> None:
+    await db.execute("insert into policy.shaping_domain (domain) values ('a.example.'), ('b.example')")
+    await db.execute("insert into policy.queue_tenant (domain, tenant) values ('default', 't')")
+    result = await run(dsn, tmp_path / "p")
+    assert (
+        "Rows that come back from the files as others, or not at all\n  shaping_domain a.example.\n\n"
+        in result.output
+    )
+    assert "Tenants in the default queue, which no file can have\n  t\n" in result.output
+
+
 async def test_a_key_root_that_is_configured_is_a_path_and_comes_back_from_it(
     dsn: str, db: Connection, tmp_path: Path
 ) -> None:

@@ -91,6 +91,7 @@ async def assert_nothing_lost(db: Connection, elsewhere: Connection) -> Reading:
     come_to = transfer(files_of(reading.exported), key_roots=ROOTS)
     assert come_to.problems == ()
     assert come_to.secrets == ()
+    assert reading.exported.lost == ()
     before = await db.fetchval("select coalesce(max(ordinal), 0) from policy.change")
     await put(db, come_to, absent="delete")
     assert await db.fetch("select * from policy.change where ordinal > $1", before) == []

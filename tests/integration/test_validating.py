@@ -259,6 +259,12 @@ async def test_who_may_not_look_is_told_so_and_gets_the_rest(
         in result.output
     )
     assert "error open_relay" in result.output
+    as_json = await run(dsn.replace("postgres@", "vera@"), "--json")
+    said = [json.loads(line) for line in as_json.output.splitlines()]
+    assert {each["check"] for each in said if each["says"].startswith("not ")} >= {
+        "credential_that_cannot_send",
+        "ended",
+    }
     await database.execute("drop role vera; delete from policy.listener_domain")
 
 

@@ -50,6 +50,7 @@ def report_lines(reading: Reading, *, at_most: int | None) -> Iterator[str]:
             [str(problem) for problem in come_to.problems],
             at_most,
         )
+    yield from _section("Rows that come back from the files as others, or not at all", exported.lost, at_most)
     yield from note_lines([note for note in come_to.notes if note.topic == "trie"], at_most)
     if come_to.host_address is not None:
         heading = "Mail that KumoMTA sends from the host's own address, whatever policyd_data.toml says"

@@ -67,6 +67,9 @@ async def _verdicts(config: Config, most: int, kumod: Path | None) -> list[Verdi
 
 
 def _json_lines(verdict: Verdict) -> Iterator[str]:
+    if verdict.count is None:
+        said = {"severity": "note", "check": verdict.check.name, "says": _not_looked_at(verdict)}
+        yield json.dumps(said, ensure_ascii=False)
     for finding in verdict.findings:
         yield json.dumps(finding.as_json(), ensure_ascii=False)
 
@@ -74,8 +77,7 @@ def _json_lines(verdict: Verdict) -> Iterator[str]:
 def _lines(verdict: Verdict) -> Iterator[str]:
     check = verdict.check
     if verdict.count is None:
-        how_much = "not all of it looked at" if verdict.findings else "not looked at"
-        yield f"{_mark('note')} {check.name}: {how_much}, because this role may not read what it takes"
+        yield f"{_mark('note')} {check.name}: {_not_looked_at(verdict)}"
         yield ""
     if not verdict.findings:
         return
@@ -87,6 +89,11 @@ def _lines(verdict: Verdict) -> Iterator[str]:
         yield f"    … and {verdict.count - len(verdict.findings)} more (--all)"
     yield f"  next: {check.next_step}"
     yield ""
+
+
+def _not_looked_at(verdict: Verdict) -> str:
+    how_much = "not all of it looked at" if verdict.findings else "not looked at"
+    return f"{how_much}, because this role may not read what it takes"
 
 
 def _mark(severity: Severity) -> str:

@@ -51,6 +51,29 @@ class ImportReport:
     """What the database had to say about the changes."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    """What was written, what there is to be said about it, and what is in the database alone."""
+
+    rows: tuple[Row, ...]
+    notes: tuple[Note, ...]
+    besides: Mapping[str, Sequence[store.Record]]
+
+
+_WHOLE = (
+    "listener_domain",
+    "egress_source",
+    "egress_pool",
+    "tenant",
+    "queue",
+    "dkim_domain",
+    "shaping_domain",
+    "shaping_provider",
+    "webhook",
+)
+"""Tables of which all rows are not taken away for want of a word about it."""
+
+
 async def import_rows(
     connection: Connection,
     transfer: Transfer,
@@ -65,8 +88,8 @@ async def import_rows(
     """
     Stores what the files come to, and reports it. Raises `PolicyInvalid` with everything that stands against it.
 
-    *absent* is what becomes of rows that are not in the files, of the kinds that there are files of. Without *many*,
-    PostgreSQL refuses a change of many rows at once. *with_reach*: how far it reaches is told, too.
+    *absent* is what becomes of rows that are not in the files, of the kinds that there are files of. Without *many*, a
+    change of many rows at once is refused, and one that would leave a table empty. *with_reach*: how far it reaches is told, too.
     """
     warnings: list[str] = []
 
@@ -78,37 +101,59 @@ async def import_rows(
         notices_of(connection, hear),
         store.one_change(connection, actor=actor, reason=reason, keep=not dry_run, many=many),
     ):
-        dangling = await _check(connection, transfer, prune=absent == "delete")
-        wanted, left, base_notes = await _without_present_bases(connection, transfer.rows)
-        if absent != "stay":
-            wanted += _settings_said_nowhere(transfer)
-        present = await store.read_rows(connection, _ordered_tables(wanted))
-        rows = _by_table(in_their_places(wanted, present))
-        await store.write_rows(connection, rows, own="policyd" in transfer.kinds)
-        host_address = await _set_own(connection, transfer)
-        besides = {}
-        held = rows | {table: [*rows.get(table, ()), *more] for table, more in _by_table(left).items()}
-        if absent == "delete":
-            await _delete_besides(connection, held, transfer)
-        elif absent == "tell":
-            besides = await store.rows_besides(connection, held, transfer.kinds)
-        await store.check_now(connection)
-        staying = [] if absent == "delete" else await _staying_providers(connection, wanted)
+        stored = await _store(connection, transfer, absent=absent, many=many)
         changes = await store.changes_so_far(connection)
-        differing = [*differences(changes), *in_database_alone(besides)]
+        differing = [*differences(changes), *in_database_alone(stored.besides)]
         reach = await read_reach(connection, differing) if with_reach else None
     if not dry_run:
         await store.analyze(connection, {change.table for change in changes})
     return ImportReport(
         dry_run=dry_run,
         revision=changes[0].revision if changes else None,
-        tables=_counts(wanted, changes),
+        tables=_counts(stored.rows, changes),
         changes=tuple(changes),
         differences=tuple(differing),
         reach=reach,
-        notes=(*transfer.notes, *dangling, *base_notes, *staying, *host_address),
+        notes=(*transfer.notes, *stored.notes),
         warnings=tuple(warnings),
     )
+
+
+async def _store(connection: Connection, transfer: Transfer, *, absent: Absent, many: bool) -> _Stored:
+    """Everything that an import does, within a transaction."""
+    dangling = await _check(connection, transfer, prune=absent == "delete")
+    wanted, left, base_notes = await _without_present_bases(connection, transfer.rows)
+    if absent != "stay":
+        wanted += _settings_said_nowhere(transfer)
+    present = await store.read_rows(connection, _ordered_tables(wanted))
+    rows = _by_table(in_their_places(wanted, present))
+    await store.write_rows(connection, rows, own="policyd" in transfer.kinds)
+    host_address = await _set_own(connection, transfer)
+    held = rows | {table: [*rows.get(table, ()), *more] for table, more in _by_table(left).items()}
+    besides = {} if absent == "stay" else await store.rows_besides(connection, held, transfer.kinds)
+    staying = []
+    if absent == "delete":
+        if not many:
+            _refuse_emptying(held, besides)
+        await _delete_besides(connection, held, transfer)
+        besides = {}  # the log has them now
+    else:
+        staying = await _staying_providers(connection, wanted)
+    await store.check_now(connection)
+    notes = [*dangling, *base_notes, *staying, *host_address]
+    return _Stored(rows=tuple(wanted), notes=tuple(notes), besides=besides)
+
+
+def _refuse_emptying(
+    rows: Mapping[str, Sequence[store.Record]], besides: Mapping[str, Sequence[store.Record]]
+) -> None:
+    """An empty file may be a mistake, and a small table has no other guard."""
+    for table in _WHOLE:
+        if besides.get(table) and not rows.get(table):
+            raise Conflict(
+                "mass_changes_need_a_reason",
+                f"there is no {table.replace('_', ' ')} in the files, and pruning would delete all {len(besides[table])}",
+            )
 
 
 def _settings_said_nowhere(transfer: Transfer) -> list[Row]:

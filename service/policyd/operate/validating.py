@@ -12,6 +12,7 @@ from policyd.operate.policy_checks import CHECKS, KUMOD, Check
 from policyd.operate.shaping_checks import check_shaping
 from policyd.store import checks as store
 from policyd.store.checks import Answer, Told
+from policyd.store.migrate import check_schema
 from policyd.store.pool import Connection
 from policyd.store.rows import one_reading, read_rows
 
@@ -59,6 +60,7 @@ async def validate(connection: Connection, *, most: int, kumod: Path | None = No
 
     With *kumod*, the constructors of that one judge every document, too.
     """
+    await check_schema(connection)
     judged: list[Judged] = []
     async with one_reading(connection):
         if kumod is not None:

@@ -65,6 +65,35 @@ TABLES: Final = (
 """The tables that the files are made from; of shaping, what its document does not tell."""
 
 
+_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "listener_domain": ("listener", "domain"),
+    "egress_source": ("name",),
+    "egress_source_group": ("name", "node_group"),
+    "egress_pool": ("name",),
+    "egress_pool_entry": ("pool", "source"),
+    "egress_pool_group": ("name", "node_group"),
+    "egress_pool_group_entry": ("pool", "node_group", "source"),
+    "tenant": ("name",),
+    "tenant_campaign": ("tenant", "campaign"),
+    "queue": ("domain",),
+    "queue_tenant": ("domain", "tenant"),
+    "queue_campaign": ("domain", "tenant", "campaign"),
+    "dkim_signature": ("name",),
+    "dkim_domain": ("domain",),
+    "webhook": ("name",),
+    "shaping_domain": ("domain",),
+    "shaping_provider": ("name",),
+}
+"""What a row is known by, where that is no place in an order."""
+_SAID_ELSEWHERE: Final = frozenset(
+    (
+        *((table, HOST_ADDRESS) for table in ("egress_source", "egress_pool")),
+        *((table, DEFAULT) for table in ("queue_tenant", "queue_campaign")),
+    )
+)
+"""Rows that are KumoMTA's own, and those in the default, which are told of by themselves."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
     """The files by name, and what they come to when they are read again."""
@@ -74,6 +103,8 @@ class Exported:
     dkim: DkimFile
     secrets: tuple[str, ...]
     """Names of secrets that kumod asks for."""
+    lost: tuple[str, ...]
+    """Rows that would not come back from the files as they are, by table and key: what no file can say."""
     in_default: tuple[str, ...]
     """Tenants inside the default queue, which no file can have: KumoMTA does not look for them there."""
     repeats_kumomta: bool
@@ -96,21 +127,40 @@ def export(rows: Rows, shaping: Record, key_roots: Mapping[str, KeyRootConfig]) 
         name: to_text(f"{heading}\n{_WRITTEN_BY}", tables[kind])
         for kind, (name, heading) in _HEADINGS.items()
     }
+    come_to = transfer(
+        # What reading the text would give, without reading it: of a million names that takes a minute.
+        [
+            HelperFile(name=name, kind=kind, data=tables[kind], lines={})
+            for kind, (name, _) in _HEADINGS.items()
+        ],
+        key_roots=key_roots,
+    )
     return Exported(
         files=files,
-        come_to=transfer(
-            # What reading the text would give, without reading it: of a million names that takes a minute.
-            [
-                HelperFile(name=name, kind=kind, data=tables[kind], lines={})
-                for kind, (name, _) in _HEADINGS.items()
-            ],
-            key_roots=key_roots,
-        ),
+        come_to=come_to,
         dkim=dkim,
         secrets=tuple(sorted({name for table in tables.values() for name in secret_names(table)})),
+        lost=tuple(_lost(rows, shaping, come_to)),
         in_default=tuple(str(row["tenant"]) for row in rows["queue_tenant"] if row["domain"] == DEFAULT),
         repeats_kumomta=repeats,
     )
+
+
+def _lost(rows: Rows, shaping: Record, come_to: Transfer) -> Iterator[str]:
+    """The rows of `_KEYS` that none of the files' rows is."""
+    made = {
+        (row.table, *(str(row.values[column]) for column in _KEYS[row.table]))
+        for row in come_to.rows
+        if row.table in _KEYS
+    }
+    there: dict[str, Iterable[Record]] = {table: rows[table] for table in _KEYS if table in rows}
+    there["shaping_domain"] = [{"domain": each["name"]} for each in _list(shaping["domains"])]
+    there["shaping_provider"] = [{"name": each["name"]} for each in _list(shaping["providers"])]
+    for table, several in there.items():
+        for row in several:
+            key = tuple(str(row[column]) for column in _KEYS[table])
+            if (table, *key) not in made and (table, key[0]) not in _SAID_ELSEWHERE:
+                yield f"{table} {' '.join(key)}"
 
 
 def _listener_domains(rows: Iterable[Record]) -> dict[str, Json]:
@@ -218,6 +268,10 @@ def _repeated(rows: Rows) -> Iterator[bool]:
             if rule["threshold"] is None:
                 del rule["threshold"]
             yield is_packaged_rule(kind, str(row[kind]), rule)
+
+
+def _list(value: Json) -> list[dict[str, Json]]:
+    return [_table(each) for each in value] if isinstance(value, list) else []
 
 
 def _table(value: Json) -> dict[str, Json]:
