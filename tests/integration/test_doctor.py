@@ -1,6 +1,7 @@
 """`policyd doctor`: what is wrong is found, said with what to do, and nothing else is called wrong."""
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -131,6 +132,20 @@ async def test_keys_that_are_missing_damaged_or_of_another_algorithm_are_found(d
     assert CANARY not in repr(findings)
 
 
+async def test_keys_that_only_the_service_may_read_are_one_finding_which_says_who_can_look(
+    dsn, db, key_directory, monkeypatch
+):
+    def closed(_path: Path) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("policyd.keys.files._read", closed)
+    for domain in ("a.example", "b.example"):
+        await sign(db, domain)
+    (finding,) = found(await examined(make_config(dsn, keys=key_directory)), "keys")
+    assert f"2 of the private keys in {key_directory}" in finding.says
+    assert "sudo -u policyd $(command -v policyd) doctor" in (finding.next_step or "")
+
+
 async def test_a_key_root_that_the_configuration_does_not_have_is_found(dsn, db):
     await sign(db, "a.example", root="acme")
     (finding,) = found(await examined(make_config(dsn)), "keys")
@@ -178,7 +193,6 @@ async def test_without_postgresql_the_rest_is_looked_at_all_the_same():
     findings = [finding async for finding in examine(Config(), connect, most_keys=10)]
     assert [(finding.area, finding.severity) for finding in findings] == [
         ("database", "error"),
-        ("keys", "note"),
     ]
 
 

@@ -46,10 +46,10 @@ def doctor(context: click.Context, loaded: Loaded, *, as_json: bool, most_keys: 
 
 async def _examine(loaded: Loaded, *, most_keys: int, as_json: bool) -> list[Finding]:
     config = loaded.config
-    where = sorted({origin.partition(",")[0] for origin in loaded.origins.values()})
-    findings = [
-        Finding("configuration", "ok", f"{len(loaded.origins)} settings from {', '.join(where) or 'nowhere'}")
-    ]
+    # Where an embedded PostgreSQL would keep its files is nobody's setting.
+    given = [origin for key, origin in loaded.origins.items() if key != "embedded.state"]
+    where = sorted({origin.partition(",")[0] for origin in given})
+    findings = [Finding("configuration", "ok", f"{len(given)} settings from {', '.join(where) or 'nowhere'}")]
     _show(findings[0], as_json=as_json)
     connect = partial(person, config, purpose="doctor", statement_timeout=None)
     findings.append(await _service(config))
@@ -71,7 +71,7 @@ async def _service(config: Config) -> Finding:
             "service",
             "warning",
             f"{url} does not answer: {why_not(error)}",
-            "systemctl status policyd; client.admin_url says where it is",
+            "systemctl status policyd; client.admin_url says where it is: of policyd@1 it is http://127.0.0.1:9081",
         )
     if ready != 200:
         return Finding(

@@ -51,7 +51,7 @@ async def examine(config: Config, connect: Connect, *, most_keys: int) -> AsyncI
             str(error),
             error.hint or "look at PostgreSQL; nodes and replicas go on with what they know meanwhile",
         )
-        async for finding in check_keys(config, []):
+        async for finding in check_keys(config, None):
             yield finding
 
 

@@ -2,8 +2,12 @@
 
 import asyncio
 import math
+import os
+import pwd
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
 
 from policyd.config import Config
 from policyd.errors import ConfigError, KeyInvalid, SecretsUnavailable
@@ -17,18 +21,34 @@ _ALGORITHMS = {"rsa-sha256": "sha256", "ed25519-sha256": "ed25519"}
 _MOST_SHOWN = 10
 _LEAST_LIFE = 86_400.0
 _NOBODY = KeyName(root="default", name="policyd/doctor")
+_SERVICE_USER = "policyd"
+"""As whom the units run the service."""
 
 
-async def check_keys(config: Config, wanted: Sequence[WantedKey]) -> AsyncIterator[Finding]:
-    """Whether Vault lets policyd in, and each of the *wanted* keys is there and is what its rows say."""
+@dataclass(frozen=True, slots=True)
+class _Trouble:
+    """Why mail of *domain* would wait for a key; *unreadable* names its root where whoever asks here may not read it."""
+
+    domain: str
+    says: str
+    unreadable: str | None = None
+
+
+async def check_keys(config: Config, wanted: Sequence[WantedKey] | None) -> AsyncIterator[Finding]:
+    """
+    Whether Vault lets policyd in, and each of the *wanted* keys is there and is what its rows say.
+
+    None where nobody knows which are wanted.
+    """
     seen: list[Observation] = []
     try:
         async with open_keys(config.keys, config.vault, seen.append) as keys:
             vaults = [name for name, root in config.keys.items() if root.kind == "vault"]
             if vaults:
                 yield await _vault(keys, vaults[0], seen)
-            for finding in await _keys(keys, wanted, configured=set(config.keys)):
-                yield finding
+            if wanted is not None:
+                for finding in await _keys(keys, wanted, config):
+                    yield finding
     except ConfigError as error:
         yield Finding("keys", "error", str(error), error.hint)
 
@@ -86,7 +106,7 @@ def _token(seen: Sequence[Observation]) -> Finding:
     )
 
 
-async def _keys(keys: Keys, wanted: Sequence[WantedKey], *, configured: set[str]) -> list[Finding]:
+async def _keys(keys: Keys, wanted: Sequence[WantedKey], config: Config) -> list[Finding]:
     if not wanted:
         return [Finding("keys", "note", "no row signs, or only rows that sign for many domains")]
     found = [
@@ -96,40 +116,69 @@ async def _keys(keys: Keys, wanted: Sequence[WantedKey], *, configured: set[str]
             f"rows name the key root {name}, and the configuration has no [keys.{name}]",
             f"add [keys.{name}], or change key_root of these rows",
         )
-        for name in sorted({each.root for each in wanted} - configured)
+        for name in sorted({each.root for each in wanted} - set(config.keys))
     ]
-    readable = [each for each in wanted if each.root in configured]
+    readable = [each for each in wanted if each.root in config.keys]
     troubles = [
-        Finding(
-            "keys", "error", f"{each.domain} cannot sign: {trouble}", f"policyd explain /dkim/{each.domain}"
-        )
+        trouble
         for start in range(0, len(readable), _AT_ONCE)
-        for each, trouble in await _troubles(keys, readable[start : start + _AT_ONCE])
+        for trouble in await _troubles(keys, readable[start : start + _AT_ONCE], config)
     ]
-    found += troubles[:_MOST_SHOWN]
-    if len(troubles) > _MOST_SHOWN:
-        found.append(Finding("keys", "error", f"{len(troubles) - _MOST_SHOWN} more keys cannot be used"))
+    found += _unreadable(troubles, config)
+    found += _unusable([each for each in troubles if each.unreadable is None])
     return found or [
         Finding("keys", "ok", f"every private key that rows name is there and fits ({len(readable)})")
     ]
 
 
-async def _troubles(keys: Keys, wanted: Sequence[WantedKey]) -> list[tuple[WantedKey, str]]:
-    sentences = await asyncio.gather(*(_trouble(keys, each) for each in wanted))
-    return [(each, trouble) for each, trouble in zip(wanted, sentences, strict=True) if trouble]
+def _unreadable(troubles: Sequence[_Trouble], config: Config) -> Iterator[Finding]:
+    """One finding for each directory: it is about whoever asks, and not about a key."""
+    for root, count in Counter(each.unreadable for each in troubles if each.unreadable is not None).items():
+        directory = config.keys[root].dir
+        yield Finding(
+            "keys",
+            "error" if _is_service_user() else "warning",
+            f"whoever runs this may not read {count} of the private keys in {directory}, so it cannot say whether they are right",
+            f"sudo -u {_SERVICE_USER} $(command -v policyd) doctor asks as the service does; if that says the same:"
+            f" usermod --append --groups GROUP {_SERVICE_USER}, chmod -R g+rX {directory}, and restart the service",
+        )
 
 
-async def _trouble(keys: Keys, wanted: WantedKey) -> str:
-    """Why mail would wait for this key; empty if it would not."""
+def _unusable(troubles: Sequence[_Trouble]) -> Iterator[Finding]:
+    for each in troubles[:_MOST_SHOWN]:
+        says = f"{each.domain} cannot sign: {each.says}"
+        yield Finding("keys", "error", says, f"policyd explain /dkim/{each.domain}")
+    if len(troubles) > _MOST_SHOWN:
+        yield Finding("keys", "error", f"{len(troubles) - _MOST_SHOWN} more keys cannot be used")
+
+
+def _is_service_user() -> bool:
+    """Whether this is the user that the service has; true as well where there is no such user on this machine."""
+    try:
+        return pwd.getpwnam(_SERVICE_USER).pw_uid == os.geteuid()
+    except KeyError:
+        return True
+
+
+async def _troubles(keys: Keys, wanted: Sequence[WantedKey], config: Config) -> list[_Trouble]:
+    troubles = await asyncio.gather(*(_trouble(keys, each, config) for each in wanted))
+    return [trouble for trouble in troubles if trouble is not None]
+
+
+async def _trouble(keys: Keys, wanted: WantedKey, config: Config) -> _Trouble | None:
+    """Why mail would wait for this key; None if it would not."""
+    place = f"private key {wanted.root}:{wanted.name}"
     try:
         key = await keys.read(KeyName(root=wanted.root, name=wanted.name))
-    except (KeyInvalid, SecretsUnavailable) as error:
-        return str(error)
+    except KeyInvalid as error:
+        return _Trouble(wanted.domain, str(error))
+    except SecretsUnavailable as error:
+        is_refused = error.trouble == "refused" and config.keys[wanted.root].kind == "files"
+        return _Trouble(wanted.domain, str(error), wanted.root if is_refused else None)
     if key is None:
-        return f"there is no private key {wanted.root}:{wanted.name}"
+        return _Trouble(wanted.domain, f"there is no {place}")
     algorithm = _ALGORITHMS[key.algorithm]
     if wanted.algorithm not in (None, algorithm):
-        return (
-            f"private key {wanted.root}:{wanted.name} is for {algorithm}, and its row says {wanted.algorithm}"
-        )
-    return ""
+        says = f"{place} is for {algorithm}, and its row says {wanted.algorithm}"
+        return _Trouble(wanted.domain, says)
+    return None
