@@ -1,13 +1,16 @@
 """Why an answer is what it is."""
 
+import asyncio
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from policyd.cli.asking import show_explanation
+from policyd.cli.asking import ServiceUnavailable, show_explanation
+from policyd.cli.main import policyd, status_of, told
 from policyd.policy.token import SCOPES
 from policyd.store.pool import Connection
-from tests.integration.conftest import Service, head, make_token
+from tests.integration.conftest import TOKEN, Service, head, make_config, make_token, serving
 from tests.integration.signing import KeyFiles
 from tests.integration.wire import assert_problem, wire
 from tests.unit.keys.pems import ed25519_pem, rsa_pem
@@ -257,3 +260,12 @@ async def test_explain_needs_the_admin_scope(service: Service, db: Connection) -
             async with service.session.get(service.admin_url + path, headers=headers) as response:
                 assert response.status == status
                 assert response.content_type == "application/problem+json"
+
+
+async def test_what_cannot_be_known_in_an_outage_is_a_status_of_its_own_and_says_what_to_do():
+    async with serving(make_config("postgresql://127.0.0.1:1/nowhere")) as service:
+        runner = CliRunner(env={"POLICYD_CLIENT_URL": service.url, "POLICYD_CLIENT_TOKEN": TOKEN})
+        done = await asyncio.to_thread(runner.invoke, policyd, ["lookup", "/queue/gmail.com"])
+    assert isinstance(done.exception, ServiceUnavailable)
+    assert status_of(done.exception) == 3
+    assert told(done.exception).splitlines()[1].startswith("  next: policyd doctor")

@@ -72,7 +72,7 @@ async def test_an_outage_while_postgresql_is_stopped_serves_what_is_known(server
         await asyncio.to_thread(server.stop)
 
     reasons = await survives(modest, stop, lambda: start(server), "unreachable")
-    assert "PostgreSQL cannot be reached: No such file or directory" in reasons
+    assert "PostgreSQL cannot be reached: its socket is not there" in reasons
 
 
 async def test_an_outage_while_postgresql_is_killed_serves_what_is_known(server, modest):

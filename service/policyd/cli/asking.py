@@ -45,7 +45,10 @@ class Response:
     body: Any
 
 
+_LATER = (429, 503)
+"""What the service says when asking again may help."""
 _HINTS = {
+    503: "policyd doctor says what is missing; a node goes on with what it knows meanwhile",
     401: "policyd token create NAME makes one; client.token, or a file that POLICYD_CLIENT_TOKEN_FILE names, is what is used",
     403: "policyd token list shows what yours may do; explain needs scope admin",
 }
@@ -60,7 +63,8 @@ def lookup(context: click.Context, loaded: Loaded, *, path: str, as_json: bool) 
     """
     Ask the service one question, as kumod would: PATH is like /queue/gmail.com?tenant=acme.
 
-    Ends with status 0 when something was found, 1 when nothing is there, 2 when it cannot be known.
+    Ends with status 0 when something was found, 1 when nothing is there or the question is refused, 3 when it cannot be
+    known at the moment.
     """
     config = loaded.config
     response = run(_get(config.client.url, path, token_of(config), setting="client.url"))
@@ -191,9 +195,8 @@ def _parse(text: str) -> Any:
 def _refused(response: Response) -> PolicydError:
     body = response.body if isinstance(response.body, dict) else {}
     said = body.get("detail") or body.get("title") or "no reason given"
-    return PolicydError(
-        f"status {response.status}: {said}", hint=body.get("hint") or _HINTS.get(response.status)
-    )
+    error = ServiceUnavailable if response.status in _LATER else PolicydError
+    return error(f"status {response.status}: {said}", hint=body.get("hint") or _HINTS.get(response.status))
 
 
 def _shown(value: object) -> str:

@@ -64,7 +64,8 @@ _NOT_LET_IN = (
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.25
 """Seconds between two attempts to open a connection after one that failed."""
 _WHERE = (
-    "database.dsn (POLICYD_DATABASE_DSN) says where PostgreSQL is and who logs in; policyd config shows it"
+    "is it running? database.dsn (POLICYD_DATABASE_DSN) says where PostgreSQL is and who logs in;"
+    " policyd config says who set that"
 )
 _ROLES = (
     "log in as a member of policyd_owner (everything), policyd_editor (rows) or policyd_reader;"
@@ -278,6 +279,8 @@ def _sentence(error: BaseException) -> str:
         return error.message
     if isinstance(error, TimeoutError):
         return "PostgreSQL did not answer in time"
+    if isinstance(error, FileNotFoundError):
+        return "PostgreSQL cannot be reached: its socket is not there"
     if isinstance(error, OSError):
         return f"PostgreSQL cannot be reached: {error.strerror or type(error).__name__}"
     return "the connection to PostgreSQL was lost"

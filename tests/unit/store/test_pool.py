@@ -18,6 +18,7 @@ from policyd.store.pool import translated
         (asyncpg.ConnectionDoesNotExistError("closed"), "the connection to PostgreSQL was lost"),
         (TimeoutError(), "PostgreSQL did not answer in time"),
         (ConnectionRefusedError(111, "Connection refused"), "PostgreSQL cannot be reached: Connection refused"),
+        (FileNotFoundError(2, "No such file or directory"), "PostgreSQL cannot be reached: its socket is not there"),
     ],
     ids=lambda each: type(each).__name__,
 )  # fmt: skip
