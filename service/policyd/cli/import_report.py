@@ -83,7 +83,7 @@ def cut_lines(lines: Sequence[str], at_most: int | None) -> Iterator[str]:
 
 
 def _row(change: RowChange) -> str:
-    key = " ".join(str(part) for part in change.key.values())
+    row = " ".join([change.table, *(str(part) for name, part in change.key.items() if name != "singleton")])
     old, new = change.old or {}, change.new or {}
     match change.op:
         case "insert":
@@ -91,13 +91,13 @@ def _row(change: RowChange) -> str:
                 name: value for name, value in new.items() if value is not None and name not in change.key
             }
             told = ", ".join(f"{name} {_shown(value)}" for name, value in fields.items())
-            return f"+ {change.table} {key}{f': {told}' if told else ''}"
+            return f"+ {row}{f': {told}' if told else ''}"
         case "delete":
-            return f"- {change.table} {key}"
+            return f"- {row}"
         case _:
             differing = [name for name in new if _shown(old.get(name)) != _shown(new[name])]
             told = ", ".join(f"{name} {_shown(old.get(name))} → {_shown(new[name])}" for name in differing)
-            return f"~ {change.table} {key}: {told}"
+            return f"~ {row}: {told}"
 
 
 def _shown(value: object) -> str:
