@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -40,6 +40,7 @@ from policyd.observe.events import (
     VaultTokenGranted,
 )
 from policyd.observe.node_lag import NodeLag
+from policyd.observe.own_process import OwnProcess
 from policyd.policy.position import Position
 
 _BACKEND_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -89,7 +90,7 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._nodes = NodeLag(clock)
         self._registry.register(_Live(tallies, bounds, state, self._nodes))
-        ProcessCollector(registry=self._registry)
+        OwnProcess(registry=self._registry)
         Gauge("policyd_build_info", "What runs here", ["version"], registry=self._registry).labels(
             version
         ).set(1)
