@@ -7,7 +7,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.integration.conftest import make_config, serving, serving_rows
-from tests.kumod.site import GOLD, ROWS, SHARED, until
+from tests.kumod.mail import inject, message
+from tests.kumod.site import GOLD, MODULES, ROWS, SHARED, until
+from tests.kumod.webhooks import webhook
 
 HELD = 12
 """So many messages wait in these tests: kumod looks at each at a random second within a minute, and one is enough to see it."""
@@ -115,11 +117,36 @@ async def test_mail_injected_with_nothing_known_is_held_and_then_sent(site):
             assert answer["fail_count"] == 0, answer
     await until_held(node, "pending.policyd", 2 * HELD)
     assert await attempts(node, "pending.policyd") == [0] * 2 * HELD
+    await node.restart(signal.SIGKILL)
+    await until_held(node, "pending.policyd", 2 * HELD)
+    assert await attempts(node, "pending.policyd") == [0] * 2 * HELD
     await site.endpoint.be("through")
     await site.caught_up()
     await recovered(site, 2 * HELD)
     assert {delivery.peer for delivery in site.sink.deliveries} == {SHARED}
     assert len(set(site.sink.subjects())) == 2 * HELD
+
+
+async def test_injected_mail_that_turns_out_not_to_be_allowed_is_bounced_and_told(site, receiver):
+    await site.db.execute(ROWS + webhook(receiver, events="'{Bounce,Delivery}'"))
+    await site.endpoint.be("refused")
+    node = await site.node("require('policyd.log_hooks'):setup()\n" + MODULES, rows="")
+    ghost = await inject(node.http[0], content=message("ghost", X_Tenant="ghost"))
+    allowed = await inject(node.http[0], content=message("allowed", X_Tenant="acme"))
+    assert (ghost["fail_count"], allowed["fail_count"]) == (0, 0)
+    await until_held(node, "pending.policyd", 2)
+    await site.endpoint.be("through")
+    await site.caught_up()
+    await until(lambda: is_flushed(site, "allowed"))
+    record = await receiver.record(type="Bounce")
+    assert (record["response"]["code"], record["queue"]) == (500, "pending.policyd")
+    assert "tenant 'ghost' specified by 'X-Tenant' header is not defined" in record["response"]["content"]
+    assert not (await node.scheduled("pending.policyd") or {"num_scheduled": 0})["num_scheduled"]
+
+
+async def is_flushed(site, subject):
+    await site.kumod.flush()
+    return subject in site.sink.subjects()
 
 
 async def test_another_history_is_taken_over(site, postgres):
