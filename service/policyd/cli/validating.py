@@ -3,7 +3,7 @@
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -14,6 +14,7 @@ from policyd.cli.showing import counted
 from policyd.config import Config
 from policyd.config_loader import Loaded
 from policyd.operate.finding import Severity
+from policyd.operate.policy_checks import CHECKS
 from policyd.operate.validating import Verdict, validate
 
 _MANY = 10
@@ -30,6 +31,14 @@ _COLOURS: Mapping[Severity, str] = {"error": "red", "warning": "yellow", "note":
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Let the constructors of this kumod judge every document, too.",
 )
+@click.option(
+    "--check",
+    "only",
+    metavar="NAME",
+    multiple=True,
+    type=click.Choice([check.name for check in CHECKS]),
+    help="Only this check; repeatable.",
+)
 @click.option("--all", "everything", is_flag=True, help="Show every finding, not the first ten of a check.")
 @configured
 @click.pass_context
@@ -40,6 +49,7 @@ def validate_command(
     strict: bool,
     as_json: bool,
     kumod: Path | None,
+    only: Sequence[str],
     everything: bool,
 ) -> None:
     """
@@ -51,7 +61,7 @@ def validate_command(
     Ends with status 1 if there is an error, with --strict for a warning, too; notes do not count.
     """
     most = _EVERYTHING if everything or as_json else _MANY
-    verdicts = run(_verdicts(loaded.config, most, kumod))
+    verdicts = run(_verdicts(loaded.config, most, kumod, only))
     seen = Counter(finding.severity for verdict in verdicts for finding in verdict.findings)
     for verdict in verdicts:
         for line in _json_lines(verdict) if as_json else _lines(verdict):
@@ -61,9 +71,9 @@ def validate_command(
     context.exit(1 if seen["error"] or (strict and seen["warning"]) else 0)
 
 
-async def _verdicts(config: Config, most: int, kumod: Path | None) -> list[Verdict]:
+async def _verdicts(config: Config, most: int, kumod: Path | None, only: Sequence[str]) -> list[Verdict]:
     async with person(config, purpose="validate") as connection:
-        return [verdict async for verdict in validate(connection, most=most, kumod=kumod)]
+        return [verdict async for verdict in validate(connection, most=most, kumod=kumod, only=only)]
 
 
 def _json_lines(verdict: Verdict) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Policy as a whole, looked at for what no row is wrong by itself: each finding with what it means and what to do."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -54,11 +54,13 @@ class Verdict:
     """None: whoever asked may not look."""
 
 
-async def validate(connection: Connection, *, most: int, kumod: Path | None = None) -> AsyncIterator[Verdict]:
+async def validate(
+    connection: Connection, *, most: int, kumod: Path | None = None, only: Collection[str] = ()
+) -> AsyncIterator[Verdict]:
     """
     What each check finds, one after the other, all of them from one snapshot; at most so many findings of each.
 
-    With *kumod*, the constructors of that one judge every document, too.
+    With *kumod*, the constructors of that one judge every document, too. *only*: names of checks, if not all are wanted.
     """
     await check_schema(connection)
     judged: list[Judged] = []
@@ -67,6 +69,8 @@ async def validate(connection: Connection, *, most: int, kumod: Path | None = No
             judged = list(to_be_judged(await store.read_bodies(connection)))
         shaping = check_shaping(await read_rows(connection, SHAPING_TABLES))
         for check in CHECKS:
+            if only and check.name not in only:
+                continue
             if check.name in shaping:
                 told = shaping[check.name]
                 answer = Answer(told=told[:most], count=len(told))
