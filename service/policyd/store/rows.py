@@ -139,12 +139,14 @@ async def read_head(connection: Connection) -> Position:
 
 @asynccontextmanager
 async def one_reading(connection: Connection) -> AsyncIterator[None]:
-    """A transaction in which everything is read from one snapshot; where there is one already, that."""
-    if connection.is_in_transaction():
-        yield
-        return
+    """A transaction in which everything is read from one snapshot; where there is one already, that. Times are in UTC."""
     with translated():
+        if connection.is_in_transaction():
+            yield
+            return
         async with connection.transaction(isolation="repeatable_read", readonly=True):
+            # The same times are to be the same text, wherever it is read.
+            await connection.execute("set local timezone to 'UTC'")
             yield
 
 
