@@ -43,6 +43,8 @@ PLACES = {
     "/opt/kumomta/etc/policy": str(example_root()),
 }
 """Where a reader's files are, and where a test's are."""
+BEFORE = ("sudo", "env", "(umask", "077")
+"""What may stand before a command."""
 TOUCHING = ("serve", "up", "migrate", "drill", "wait")
 """Commands of policyd that need more than one database with nobody on it: other tests are about them."""
 
@@ -177,8 +179,10 @@ def policyds(command: str) -> list[list[str]]:
     found = []
     for part in re.split(r"[|;&]{1,2}|>", command):
         words = shlex.split(part, comments=True)
-        while words and (words[0] in {"sudo", "env", "-u", "postgres"} or re.match(r"[A-Z_]+=", words[0])):
+        while words and (words[0] in BEFORE or re.match(r"[A-Z_]+=", words[0])):
             words.pop(0)
+        if words[:1] == ["-u"]:
+            words = words[2:]
         if words and Path(words[0]).name == "policyd" and words[1:]:
             found.append(words[1:])
     return found
@@ -188,7 +192,7 @@ def runs_here(command: str) -> bool:
     first = shlex.split(command, comments=True)[0].split("=")[0]
     if first in ELSEWHERE or first.startswith("POLICYD_"):
         return False
-    assert first in {"policyd", "openssl", "export", "curl", "(umask"}, (
+    assert first in {"policyd", "openssl", "export", "curl", "rm", "(umask"}, (
         f"say in this test what {first} is: {command}"
     )
     return first != "curl" and not any(words[0] in TOUCHING for words in policyds(command))
