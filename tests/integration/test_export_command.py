@@ -151,7 +151,9 @@ async def test_the_same_policy_makes_the_same_files(dsn: str, db: Connection, tm
     await db.execute(
         "update policy.tenant set egress_pool = 'unspecified'; update policy.tenant set egress_pool = null"
     )
-    await db.execute(f"alter database {dsn.partition('?')[0].rpartition('/')[2]} set timezone to 'Asia/Tokyo'")
+    await db.execute(
+        f"alter database {dsn.partition('?')[0].rpartition('/')[2]} set timezone to 'Asia/Tokyo'"
+    )
     await run(dsn, tmp_path / "b")
     assert texts(tmp_path / "a") == texts(tmp_path / "b")
 
