@@ -1,5 +1,5 @@
 """
-Nobody has more rights than README and sql/README.md give out, and nobody needs more.
+Nobody has more rights than docs/postgresql.md and sql/README.md give out, and nobody needs more.
 
 The schema is migrated by a role that is no superuser and may make no roles; the service, an editor, an owner and a
 reader log in as roles of their own, each a member of its one group role.
@@ -69,7 +69,7 @@ REQUESTS: dict[tuple[str, str], list[tuple[str, Any]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A database set up as the README says, and who may log in to it."""
+    """A database set up as docs/postgresql.md says, and who may log in to it."""
 
     logins: dict[str, str]
     """DSNs by group role; `migrator` is who owns the schema, `stranger` is a member of nothing."""
