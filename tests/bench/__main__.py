@@ -13,10 +13,10 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import auth_rows, children, dkim_rows, live_rows, lookup_rows, sql_rows
+from tests.bench import auth_rows, children, dkim_rows, live_rows, lookup_rows, overload_rows, sql_rows
 from tests.bench.bench import Bench, Sizes, progress
 from tests.bench.databases import databases
-from tests.bench.machine import cores, description, pin
+from tests.bench.machine import allow_many_files, cores, description, pin
 from tests.bench.table import Row, show, to_json
 
 _ROWS: dict[str, Callable[[Bench], Awaitable[Row]]] = {
@@ -30,6 +30,10 @@ _ROWS: dict[str, Callable[[Bench], Awaitable[Row]]] = {
     "commits": live_rows.commits,
     "bulk": sql_rows.bulk_update,
     "statements": sql_rows.statements,
+    "overload": overload_rows.overload,
+    "stampede": overload_rows.stampede,
+    "slow kinds": overload_rows.slow_kinds,
+    "long-polls": overload_rows.long_polls,
     "logins": auth_rows.logins,
     "dkim": dkim_rows.plans,
     "keys": dkim_rows.keys,
@@ -42,6 +46,7 @@ def main() -> None:
     where = cores()
     machine = description(where)
     pin(where.postgres)
+    allow_many_files()
     with databases() as made, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
 
         async def measure() -> list[Row]:

@@ -3,7 +3,7 @@
 import sys
 import time
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 
 from policyd.config import CacheConfig
@@ -135,6 +135,10 @@ class Bench:
         )
         self._asked[server.port] = first + loaded.answered.requests + connections
         return loaded
+
+    async def load(self, server: Server, load: Load) -> Loaded:
+        """Any other load."""
+        return await self._load(server, replace(load, port=server.port, headers=_headers(server)))
 
     async def note_stall(self, server: Server, what: str) -> None:
         """Remember how long the server's loop stood still during *what*."""

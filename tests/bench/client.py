@@ -14,11 +14,12 @@ import select
 import socket
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import count
 
-from tests.bench.machine import pin
+from tests.bench.machine import allow_many_files, pin
 
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 # Primes that divide no power of ten: k times a stride, modulo the rows, meets each row once.
@@ -32,7 +33,8 @@ class Load:
     What to ask whom.
 
     The k-th path names row `k * 7919 % rows` and, where *path* has room for it, listener `k // rows`. A *cycle* asks for the first so many paths
-    again and again (hits, once warm); without one, paths from *first* on are asked once each (misses).
+    again and again (hits, once warm); without one, paths from *first* on are asked once each (misses). Each is asked
+    *times* times in a row. With *pause*, 503 is an answer, too, after which a connection waits so many seconds.
     """
 
     port: int
@@ -43,6 +45,8 @@ class Load:
     seconds: float = 60.0
     connections: int = 32
     path: str = LISTENER_DOMAIN
+    times: int = 1
+    pause: float = 0.0
     headers: dict[str, str] = field(default_factory=dict)
 
 
@@ -59,6 +63,9 @@ class Answered:
     client_share: float
     """How much of its core the client took; near 1 it was the client that was measured."""
     body_bytes: float
+    shed: int = 0
+    """Requests that were told to come again."""
+    shed_p99: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -86,32 +93,48 @@ def _requests(load: Load) -> Iterator[bytes]:
     template = f"GET {load.path}".encode() + tail.replace(b"%", b"%%")
     names = template.count(b"%0")
     for k in count(load.first):
-        yield template % (k * _STRIDE % rows, k // rows)[:names]
+        request = template % (k * _STRIDE % rows, k // rows)[:names]
+        for _ in range(load.times):
+            yield request
 
 
 def run(load: Load) -> Answered:
     """Ask until the time is over or *most* requests were answered."""
-    requests = _requests(load)
     sockets = {connection.fileno(): connection for connection in _connect(load)}
     poll = select.epoll()
     for number in sockets:
         poll.register(number, select.EPOLLIN)
-    times, found, body_bytes = _ask(load, requests, sockets, poll)
+    asked = _ask(load, _requests(load), sockets, poll)
     for connection in sockets.values():
         connection.close()
     poll.close()
-    began, ended, share = times.pop(), times.pop(), times.pop()
-    times.sort()
+    if not asked.times:
+        raise RuntimeError(f"nothing was answered; {len(asked.shed)} were told to come again")
+    times, shed = sorted(asked.times), sorted(asked.shed)
     return Answered(
         requests=len(times),
-        found=found,
-        seconds=ended - began,
+        found=asked.found,
+        seconds=asked.seconds,
         p50=times[len(times) // 2],
         p99=times[len(times) * 99 // 100],
         longest=times[-1],
-        client_share=share,
-        body_bytes=body_bytes / len(times),
+        client_share=asked.share,
+        body_bytes=asked.body_bytes / len(times),
+        shed=len(shed),
+        shed_p99=shed[len(shed) * 99 // 100] if shed else 0.0,
     )
+
+
+@dataclass(slots=True)
+class _Asked:
+    """What came back, as it came."""
+
+    times: list[float] = field(default_factory=list)
+    shed: list[float] = field(default_factory=list)
+    found: int = 0
+    body_bytes: int = 0
+    seconds: float = 0.0
+    share: float = 0.0
 
 
 def _connect(load: Load) -> Iterator[socket.socket]:
@@ -124,14 +147,14 @@ def _connect(load: Load) -> Iterator[socket.socket]:
 
 def _ask(
     load: Load, requests: Iterator[bytes], sockets: dict[int, socket.socket], poll: select.epoll
-) -> tuple[list[float], int, int]:
-    """Latencies (then the share of the core, the end and the beginning), how many were found, their bodies' bytes."""
+) -> _Asked:
     clock = time.perf_counter
-    lengths: dict[bytes, tuple[int, bool]] = {}
+    lengths: dict[bytes, tuple[int, int]] = {}
     sent: dict[int, float] = {}
     partial: dict[int, bytes] = {}
-    times: list[float] = []
-    found = body_bytes = 0
+    resting: deque[tuple[float, int]] = deque()
+    asked = _Asked()
+    times = asked.times
     most = load.most or sys.maxsize
     used, began = _cpu(), clock()
     for number, connection in sockets.items():
@@ -139,7 +162,11 @@ def _ask(
         sent[number] = clock()
     deadline = began + load.seconds
     while (now := clock()) < deadline and len(times) < most:
-        for number, _ in poll.poll(1.0):
+        while resting and resting[0][0] <= now:
+            number = resting.popleft()[1]
+            sockets[number].send(next(requests))
+            sent[number] = now
+        for number, _ in poll.poll(max(0.0, resting[0][0] - now) if resting else 1.0):
             connection = sockets[number]
             data = connection.recv(65_536)
             if not data:
@@ -153,25 +180,32 @@ def _ask(
                 if end < 0:
                     partial[number] = data
                     continue
-                known = lengths[head] = _read_head(head)
+                known = lengths[head] = _read_head(head, may_be_shed=load.pause > 0)
             if len(data) < end + 4 + known[0]:
                 partial[number] = data
+                continue
+            if known[1] == 503:
+                now = clock()
+                asked.shed.append(now - sent[number])
+                resting.append((now + load.pause, number))
                 continue
             connection.send(next(requests))
             now = clock()
             times.append(now - sent[number])
             sent[number] = now
-            found += known[1]
-            body_bytes += known[0]
-    return [*times, (_cpu() - used) / (now - began), now, began], found, body_bytes
+            asked.found += known[1] == 200
+            asked.body_bytes += known[0]
+    asked.seconds = now - began
+    asked.share = (_cpu() - used) / asked.seconds
+    return asked
 
 
-def _read_head(head: bytes) -> tuple[int, bool]:
-    status = head[9:12]
+def _read_head(head: bytes, *, may_be_shed: bool) -> tuple[int, int]:
+    status = int(head[9:12])
     length = _LENGTH.search(head)
-    if status not in (b"200", b"404") or length is None:
+    if length is None or not (status in (200, 404) or (status == 503 and may_be_shed)):
         raise ConnectionError(f"not an answer: {head[:200]!r}")
-    return int(length[1]), status == b"200"
+    return int(length[1]), status
 
 
 def _cpu() -> float:
@@ -182,6 +216,7 @@ def _cpu() -> float:
 def main() -> None:
     """Answer each line of JSON, a `Load`, with a line of JSON, an `Answered`."""
     pin(int(sys.argv[1]))
+    allow_many_files()
     gc.disable()
     print(json.dumps({}), flush=True)
     for line in sys.stdin:

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import resource
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,12 @@ def cores() -> Cores:
 def pin(core: int) -> None:
     """Keep this process, and what it starts from now on, on *core*."""
     os.sched_setaffinity(0, {core})
+
+
+def allow_many_files() -> None:
+    """Let this process have thousands of connections."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def description(where: Cores) -> str:

@@ -1,4 +1,4 @@
-"""policyd under test: `python -m tests.bench.service CORE DSN CACHE_BYTES [KEYS]`."""
+"""policyd under test: `python -m tests.bench.service CORE DSN CACHE_BYTES [DIRECTORY OF KEYS, OR ADDRESS OF VAULT]`."""
 
 import asyncio
 import json
@@ -10,10 +10,18 @@ from typing import Any
 import uvloop
 
 from policyd.app import running
-from policyd.config import AdminConfig, CacheConfig, Config, DatabaseConfig, KeyRootConfig, LookupConfig
+from policyd.config import (
+    AdminConfig,
+    CacheConfig,
+    Config,
+    DatabaseConfig,
+    KeyRootConfig,
+    LookupConfig,
+    VaultConfig,
+)
 from policyd.observe.events import ChangesRead, CurrencyRegained, Observation
 from policyd.units import Address, Bytes
-from tests.bench.machine import pin
+from tests.bench.machine import allow_many_files, pin
 from tests.bench.questions import answer_questions
 
 _ANY_PORT = Address("127.0.0.1", 0)
@@ -42,14 +50,17 @@ class _Seen:
         return {"revisions": revisions}
 
 
-async def _serve(dsn: str, cache_bytes: int, keys: Path) -> None:
+async def _serve(dsn: str, cache_bytes: int, keys: str) -> None:
     seen = _Seen()
+    in_vault = keys.startswith("http://")
+    root = KeyRootConfig(kind="vault") if in_vault else KeyRootConfig(dir=Path(keys))
     config = Config(
         database=DatabaseConfig(dsn=dsn),
         lookup=LookupConfig(listen=_ANY_PORT),
         admin=AdminConfig(listen=_ANY_PORT),
         cache=CacheConfig(bytes=Bytes(cache_bytes)),
-        keys={"default": KeyRootConfig(dir=keys)},
+        keys={"default": root},
+        vault=VaultConfig(address=keys, token="bench") if in_vault else VaultConfig(),
     )
     async with running(config, seen) as addresses:
         await seen.current.wait()
@@ -59,4 +70,5 @@ async def _serve(dsn: str, cache_bytes: int, keys: Path) -> None:
 
 if __name__ == "__main__":
     pin(int(sys.argv[1]))
-    uvloop.run(_serve(sys.argv[2], int(sys.argv[3]), Path(*sys.argv[4:])))
+    allow_many_files()
+    uvloop.run(_serve(sys.argv[2], int(sys.argv[3]), (sys.argv[4:] or ["."])[0]))

@@ -2,21 +2,30 @@
 
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 
 from aiohttp import web
 
 from policyd.api.answering import Answering
 from policyd.api.asked import POSITION_HEADER, Asked, Target, is_private, peer_of, position_of, target_of
 from policyd.api.bearers import Bearers, require
-from policyd.api.problems import NO_ROUTE, PLAINTEXT, WRONG_METHOD, RequestRefused
+from policyd.api.problems import (
+    NO_ROUTE,
+    PLAINTEXT,
+    WRONG_METHOD,
+    RequestRefused,
+    problem_document,
+    problem_wire,
+)
 from policyd.api.refusals import refusal
 from policyd.api.routes import Route, Router
 from policyd.api.wire import Ready, heads, takes_ready_bytes
+from policyd.errors import Bottleneck, Overloaded
 from policyd.live.answers import BODY_AT, FOUND_AT
 from policyd.live.feed import Feed
 from policyd.live.lookups import Lookups
 from policyd.live.tally import Tally
-from policyd.observe.events import Observer
+from policyd.observe.events import Observer, RequestShed
 from policyd.policy.position import Position
 
 
@@ -46,6 +55,7 @@ class LookupListener:
         self._tallies: Mapping[str, Tally] = {
             kind.segment: lookups.tallies[kind.name] for kind in answering.kinds.values()
         }
+        self._kinds = {kind.segment: kind.name for kind in answering.kinds.values()}
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """The response to *request*; errors become problems here and nowhere else."""
@@ -84,10 +94,21 @@ class LookupListener:
         path = request.raw_path
         kept = self._lookups.vouched_for(path)
         if kept is None:
-            return None
+            return self._shed(request, began)
         found = kept[FOUND_AT] == 1
         self._tallies[path.split("/", 2)[1]].count("hit" if found else "none", time.perf_counter() - began)
         return Ready(self._heads.wire(kept[BODY_AT:], found=found), 200 if found else 404, request)
+
+    def _shed(self, request: web.BaseRequest, began: float) -> web.StreamResponse | None:
+        """What a lookup is told for which there is no room: that must cost less than what there is no room for."""
+        segment = request.raw_path.split("/", 2)[1].partition("?")[0]
+        kind = self._kinds.get(segment)
+        full = None if kind is None else self._lookups.full(kind, request.raw_path)
+        if full is None:
+            return None
+        self._tallies[segment].count("error", time.perf_counter() - began)
+        self._observe(RequestShed(bottleneck=full.bottleneck, reason=str(full)))
+        return Ready(_come_again(full.bottleneck, full.limit), 503, request)
 
     def _is_ours(self, written: str) -> bool:
         try:
@@ -129,3 +150,10 @@ class LookupListener:
             allowed = ", ".join(sorted({*routes, *(["HEAD"] if "GET" in routes else [])}))
             raise RequestRefused(WRONG_METHOD, f"allowed: {allowed}", headers={"Allow": allowed})
         return route
+
+
+@lru_cache(maxsize=16)
+def _come_again(bottleneck: Bottleneck, limit: float) -> bytes:
+    """The whole response to a lookup for which there is no room."""
+    error = Overloaded(bottleneck=bottleneck, limit=limit)
+    return problem_wire(error, problem_document(error, detail=str(error)))

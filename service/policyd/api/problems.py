@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import orjson
 from aiohttp import web
@@ -154,6 +155,15 @@ def problem_response(error: Exception, document: Mapping[str, object]) -> web.Re
     if isinstance(error, RequestRefused) and error.is_last:
         response.force_close()
     return response
+
+
+def problem_wire(error: Exception, document: Mapping[str, object]) -> bytes:
+    """That response as it stands on the wire, for a connection that is kept."""
+    problem, body = problem_of(error), orjson.dumps(document)
+    again = f"Retry-After: {problem.retry_after}\r\n" if problem.retry_after is not None else ""
+    status = f"{problem.status} {HTTPStatus(problem.status).phrase}"
+    head = f"HTTP/1.1 {status}\r\nContent-Type: {CONTENT_TYPE}\r\n{again}Content-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
 
 
 def _document(problem: ProblemType) -> dict[str, object]:

@@ -68,6 +68,7 @@ class Lookups:
         self._vouched = b""
         self._flights: dict[str, asyncio.Future[Served]] = {}
         self._flights_of: Counter[str] = Counter()
+        self._most_of_a_kind = math.ceil(config.lookup.max_pending * _SHARE)
         self.tallies = tallies
         feed.on_replaced = cache.clear
 
@@ -138,13 +139,21 @@ class Lookups:
         flight = self._flights.get(lookup.path)
         if flight is not None:
             return await asyncio.shield(flight)
-        most = self._config.lookup.max_pending
-        if len(self._flights) >= most:
-            raise Overloaded(bottleneck="lookups", limit=most)
-        most_of_a_kind = math.ceil(most * _SHARE)
-        if self._flights_of[lookup.kind] >= most_of_a_kind:
-            raise Overloaded(bottleneck="kind", limit=most_of_a_kind)
+        full = self.full(lookup.kind, lookup.path)
+        if full is not None:
+            raise full
         return await self._lead(lookup)
+
+    def full(self, kind: str, path: str) -> Overloaded | None:
+        """Why the answer to the canonical *path* of a kind would not be read now, if it is not read already."""
+        most = self._config.lookup.max_pending
+        if self._flights_of[kind] < self._most_of_a_kind and len(self._flights) < most:
+            return None
+        if path in self._flights:
+            return None
+        if len(self._flights) >= most:
+            return Overloaded(bottleneck="lookups", limit=most)
+        return Overloaded(bottleneck="kind", limit=self._most_of_a_kind)
 
     async def _lead(self, lookup: Lookup) -> Served:
         """Read the answer for this request and for all that ask the same meanwhile."""

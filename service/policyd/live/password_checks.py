@@ -7,14 +7,19 @@ with the most in line loses its last.
 """
 
 import asyncio
+import contextlib
+import os
+import sys
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from policyd.errors import Overloaded
+
+_NICENESS: Final = 10
 
 IsPassword: TypeAlias = Callable[[str, str], bool]
 """Whether a hash is that of a password. Blocks."""
@@ -27,6 +32,14 @@ class _Check:
     result: asyncio.Future[bool]
 
 
+def _step_back() -> None:
+    """Let the calling thread have what the rest of the process leaves: lookups do not wait for passwords."""
+    # On Linux the process that 0 names is the thread; and a unit may forbid this.
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
+
+
 class PasswordChecks:
     """Checks passwords in *threads* threads; at most *most_waiting* wait for one."""
 
@@ -34,7 +47,7 @@ class PasswordChecks:
         self._is_password = is_password
         self._threads = threads
         self._most_waiting = most_waiting
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="argon2", initializer=_step_back)
         self._lines: OrderedDict[Hashable, deque[_Check]] = OrderedDict()
         self._running = 0
 
