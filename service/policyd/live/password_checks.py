@@ -37,7 +37,7 @@ def _step_back() -> None:
     # On Linux the process that 0 names is the thread; and a unit may forbid this.
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
+            os.setpriority(os.PRIO_PROCESS, 0, max(_NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
 
 
 class PasswordChecks:

@@ -130,7 +130,6 @@ def test_a_report_is_read_or_refused_in_a_sentence(node_id: str, body: object) -
         {"counts": {"hit": -1}},
         {"counts": {"hit": 2**63}},
         {"counts": {str(number): 1 for number in range(101)}},
-        {"secret": "x"},
         [],
         None,
     ],
@@ -143,3 +142,9 @@ def test_what_the_node_table_would_refuse_is_refused_before_it(body: object) -> 
 def test_whole_numbers_may_be_written_with_a_fraction_of_nothing() -> None:
     report = NodeReport.parse("node-1", {"counts": {"hit": 3.0, "miss": 0}})
     assert repr(report.counts) == "{'hit': 3, 'miss': 0}"
+
+
+def test_what_a_newer_node_says_beside_what_is_known_is_left_out() -> None:
+    report = NodeReport.parse("mx-1", {"group": "eu", "novelty": {"secret": "canary"}})
+    assert report.group == "eu"
+    assert "canary" not in repr(report)
