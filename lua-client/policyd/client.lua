@@ -188,6 +188,16 @@ local function first(path, asked, read)
   return second_best, table.concat(problems, '; '), is_there
 end
 
+-- An answer may be read ahead of what the feed has heard of. Should that
+-- history end there, nobody else would ever know (feed.lua asks).
+local function note_ahead(response)
+  local number, stamp = known.position(response.position)
+  local packed = known.packed(number, stamp)
+  if packed and packed > handles.ahead:sum() then
+    handles.ahead:observe(packed)
+  end
+end
+
 local FOUND = { [200] = true, [404] = true }
 local OK = { [200] = true }
 local DONE = { [204] = true }
@@ -201,6 +211,7 @@ function mod.answer(path, position, is_apart)
     if not got or (got.status == 'found') ~= (response.status == 200) then
       return nil, NO_JSON
     end
+    note_ahead(response)
     return envelope.labelled(got, response)
   end)
 end
@@ -257,6 +268,7 @@ function mod.batch(paths, position, seconds)
     if not elements or #elements ~= #paths then
       return nil, NO_JSON
     end
+    note_ahead(response)
     local answers = {}
     for i, text in ipairs(elements) do
       local got = envelope.read(text)
@@ -318,7 +330,13 @@ function mod.names(kind, after, position)
     path = path .. '?after=' .. require('policyd.names').quoted(after)
   end
   local asked = { position = position, seconds = 10.0, expects = OK }
-  return first(path, asked, read_json)
+  return first(path, asked, function(response)
+    local page, problem = read_json(response)
+    if page then
+      note_ahead(response)
+    end
+    return page, problem
+  end)
 end
 
 function mod.report(node, body)

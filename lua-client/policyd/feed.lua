@@ -78,6 +78,7 @@ function Feed:open()
       error('another live process owns it', 0)
     end
     self.db = journal.open()
+    journal.doubt_ahead(self.db)
     self.known = store.window(lookup.WINDOW)
   end)
   if not ok then
@@ -128,22 +129,41 @@ local function concerns_built(map)
   return false
 end
 
-function Feed:begin_anew(news, now)
+-- `is_other`: what was read before is of another history.
+function Feed:begin_anew(news, now, is_other)
   local generation = handles.generation:sum() + 1
-  local is_other = self.known ~= nil
   local era = handles.era:sum() + (is_other and 1 or 0)
   self:write(journal.reset, self.db, news, era, generation, now)
   self.known = changes.new(news.position, lookup.WINDOW)
   index.forget(self)
-  self:publish(generation)
+  -- First the era: nothing of the old one may be held against the new changes.
   handles.era:observe(era)
+  handles.ahead:observe(0)
+  self:publish(generation)
   if is_other then
     report.trouble(
       'history',
       'the service has another history now, at ' .. news.position
     )
+  end
+  if is_other or handles.refreshes:sum() > 0 then
+    -- What was built so far was built without knowing what had changed.
     self.plan:want()
   end
+end
+
+-- Where a history begins that has not got an answer which this node holds from
+-- ahead of what it knows: a restore took it back. nil while there is none.
+function Feed:other_history(number)
+  local ahead, position = known.unpacked(handles.ahead:sum())
+  if ahead == 0 or (number and ahead <= number) then
+    return nil
+  end
+  local news, problem = client.changes(position, 0)
+  if not news then
+    error(problem, 0)
+  end
+  return news.reset and news or nil
 end
 
 function Feed:take_in(news, now)
@@ -157,7 +177,8 @@ function Feed:take_in(news, now)
   local is_built = concerns_built(news.tags)
   if concerns_built(news.floors) or (created and created > 0) then
     self.plan:want()
-  elseif not self.db and is_built then
+  elseif is_built and (not self.db or handles.unstored:sum() > 0) then
+    -- Nobody can tell what was built from it.
     self.plan:want()
   end
   if self.db and refresh.after(self.db, news, self.known.position, now) then
@@ -192,10 +213,12 @@ function Feed:read_on()
   if not news then
     error(problem, 0)
   end
+  local other = self:other_history(self.known and self.known.number)
+  news = other or news
   local now = os.time()
   news.number, news.stamp = known.position(news.position)
   if news.reset or not self.known then
-    self:begin_anew(news, now)
+    self:begin_anew(news, now, other ~= nil or self.known ~= nil)
   else
     self:take_in(news, now)
   end
@@ -214,6 +237,10 @@ function Feed:in_touch(now)
     self.touch_stored = now
   end
   self:keep_published()
+  if is_recovered then
+    -- What could not be had can be had: by the bump below, too.
+    handles.tries:increment(1)
+  end
   self.plan:pay(now, is_recovered)
   if is_recovered then
     self.node:recovered()
@@ -235,6 +262,7 @@ end
 
 -- One turn of the loop.
 function Feed:turn()
+  handles.tick(os.time())
   local ok, problem = pcall(function()
     local now, news = self:read_on()
     self:in_touch(now)

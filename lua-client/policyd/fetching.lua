@@ -5,7 +5,7 @@ miss of a context, and called by lookup.lua only.
 An envelope is what comes out: `{status, answer, tags, label}`, and
 
   valid_until  the service's own limit
-  retry_at     stale or unknown: from when on it is worth asking again
+  try          stale or unknown: the try that it is of; it is worth asking again in the next
   stale        not known to hold
   settled      kumod refuses what is there; until it changes, nothing will help
 
@@ -19,7 +19,6 @@ local report = require 'policyd.report'
 local store = require 'policyd.store'
 
 local mod = {}
-local RETRY_AFTER = 2
 local BREAKER_FOR = 10
 
 -- What came along with an answer, for the lookups that follow in this handler.
@@ -59,9 +58,12 @@ function mod.record(question_kind, path, got, era, now)
 end
 
 function mod.hand_over(record)
-  pcall(function()
-    handles.queue('writer'):try_send(kumo.json_encode(record))
+  local ok, is_sent = pcall(function()
+    return handles.queue('writer'):try_send(kumo.json_encode(record))
   end)
+  if not (ok and is_sent) and record.label then
+    handles.unstored:increment(1)
+  end
 end
 
 -- An answer that kumod refuses is no answer. The reason is for operators.
@@ -159,7 +161,7 @@ local function fetched(question, changes, path, era, now)
     label = got.label,
     valid_until = got.valid_until,
     stale = got.stale,
-    retry_at = got.stale and now + RETRY_AFTER or nil,
+    try = got.stale and handles.try(now) or nil,
   }
 end
 
@@ -170,7 +172,7 @@ function mod.row(question, changes, path, era, floor)
   if part and part.era == era and part.label >= floor then
     brought[path] = nil
     part.with, part.era = nil, nil
-    part.retry_at = part.stale and now + RETRY_AFTER or nil
+    part.try = part.stale and handles.try(now) or nil
     return part
   end
   local held = stored(question, path, now)
@@ -200,7 +202,7 @@ function mod.row(question, changes, path, era, floor)
     env = { status = 'unknown', tags = {}, label = 0 }
   end
   env.settled = settled
-  env.retry_at = now + RETRY_AFTER
+  env.try = handles.try(now)
   return env
 end
 
@@ -247,7 +249,6 @@ function mod.reduced(lookup, question, _, era, floor)
       table.insert(tags, tag)
     end
   end
-  local retry_at = env.retry_at
   return {
     status = env.status,
     answer = env.answer,
@@ -256,7 +257,7 @@ function mod.reduced(lookup, question, _, era, floor)
     valid_until = not stale and env.valid_until or nil,
     stale = stale or nil,
     settled = env.settled,
-    retry_at = stale and (retry_at or now + RETRY_AFTER) or nil,
+    try = stale and (env.try or handles.try(now)) or nil,
   }
 end
 

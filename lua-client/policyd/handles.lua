@@ -10,10 +10,14 @@ side until a restart after an upgrade; so every name carries the format number.
 
   generation   raised whenever the feed publishes what changed; 0: never yet
   era          raised at every reset: what was held before is only good as stale
+  ahead        the last position of an answer: number and stamp (see position)
   touch        when the feed last heard of the service; 0: it is out of touch
   breaker      until when the service is not asked by handlers
   drill        when the service last failed because of a drill
+  tries        which try of what cannot be had this is: see try
+  ticks        seconds, as the feed counts them: see tick
   owed         config epoch bumps owed, counted up
+  unstored     how often something was not stored that should have been
   refreshes    how often a queue asked for its configuration, counted up
   store        0 not prepared by this process, 1 open, 2 off until a restart
   holding      until when some queue or pool may be holding mail
@@ -31,6 +35,8 @@ local mod = {
 -- The feed asks for five seconds at a time; a node that has not heard of the
 -- service for longer than one poll and its margin does not know what changed.
 local TOUCH_LASTS = 15
+local RETRY_AFTER = 2
+local LONGEST_TICK = 10
 -- Nobody keeps the breaker open for longer, whatever the clock did meanwhile.
 local BREAKER_LASTS = 30
 
@@ -66,6 +72,25 @@ end
 function mod.breaker_open(now)
   local left = mod.breaker:sum() - now
   return left > 0 and left <= BREAKER_LASTS
+end
+
+-- Which try this is of asking for what could not be had: all of this process
+-- share it, and there is another one every two seconds, whatever the clock does.
+function mod.try(now)
+  local since = now - mod.tried_at:sum()
+  if since < 0 or since >= RETRY_AFTER then
+    mod.tried_at:observe(now)
+    mod.tries:increment(1)
+  end
+  return mod.tries:sum()
+end
+
+-- Counts on for as long as has passed, but not when the clock was set, nor for
+-- as long as the machine slept: whoever counts in ticks need not care.
+function mod.tick(now)
+  local passed = now - mod.ticked_at:sum()
+  mod.ticked_at:observe(now)
+  mod.ticks:increment(math.max(0, math.min(passed, LONGEST_TICK)))
 end
 
 -- Defining a series costs 3 µs and a context may never need most of them.

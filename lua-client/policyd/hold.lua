@@ -8,6 +8,7 @@ Anybody else's queue is none of our business.
 
     hold.queue_params()                       -- for make_queue_config
     hold.mark('queue:' .. name)  hold.clear(…) -- when one was given, or a real one
+    hold.build('queue:' .. name, pool)         -- what it was given instead
     hold.is_marked('queue:' .. name)
     hold.delay(msg)                           -- in throttle_insert_ready_queue
 ]]
@@ -19,6 +20,7 @@ local mod = {
   CONSTRUCTOR = 'policyd.hold', -- an event that pending.lua registers
 }
 
+-- In ticks: mail must not be tried because a clock was set.
 local LIFE = 120
 local DELAY, JITTER = 20, 20
 
@@ -50,22 +52,39 @@ function mod.connection()
 end
 
 function mod.mark(name)
-  local now = os.time()
+  local now = handles.ticks:sum()
   require('policyd.marks').set('hold', name, now + LIFE)
   if handles.holding:sum() < now + LIFE then
     handles.holding:observe(now + LIFE)
   end
 end
 
+-- A queue keeps the pool that it was given until it is looked at again,
+-- whatever its rows say meanwhile.
+function mod.build(name, pool)
+  local marks = require 'policyd.marks'
+  marks.set('built', name, pool and marks.hash('pool:' .. pool) or 0)
+end
+
+local function is_pool_marked(name)
+  local marks = require 'policyd.marks'
+  local ends = marks.ends('hold', marks.ends('built', name))
+  return handles.ticks:sum() < ends
+end
+
 -- Whether anything was held lately: all that the fast path asks.
 function mod.is_on()
-  local left = handles.holding:sum() - os.time()
-  return left > 0 and left <= LIFE
+  return handles.ticks:sum() < handles.holding:sum()
 end
 
 function mod.is_marked(name)
   return mod.is_on()
-    and os.time() < require('policyd.marks').ends('hold', name)
+    and handles.ticks:sum() < require('policyd.marks').ends('hold', name)
+end
+
+-- A queue, or the pool that it was built with.
+function mod.is_queue_marked(name)
+  return mod.is_marked(name) or (mod.is_on() and is_pool_marked(name))
 end
 
 -- After `grace` seconds: until then what was built from the hold may live on.
@@ -74,7 +93,7 @@ function mod.clear(name, grace)
     return
   end
   local marks = require 'policyd.marks'
-  local ends = grace and os.time() + grace or 0
+  local ends = grace and handles.ticks:sum() + grace or 0
   if marks.ends('hold', name) > ends then
     marks.set('hold', name, ends)
   end

@@ -86,8 +86,8 @@ end
 local function is_held(domain, tenant, campaign, found)
   return hold.is_on()
     and (
-      hold.is_marked(mod.mark(domain, tenant, campaign))
-      or is_pool_held(found and found.answer)
+      is_pool_held(found and found.answer)
+      or hold.is_queue_marked(mod.mark(domain, tenant, campaign))
     )
 end
 

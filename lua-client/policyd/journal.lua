@@ -59,13 +59,32 @@ update entry set used_at = u.at
           from json_each(:batch) where value->>'label' is null group by 1) u
  where entry.path = u.path and u.at > used_at]]
 
--- Keeps answers, each only over an older one, and notes which were used.
+local OUTDATED = [[
+with e as (select value->>'kind' as kind, value->>'tags' as tags,
+                  value->>'label' as label from json_each(:batch))
+select count(*) from e
+ where label is not null and kind in (select value from json_each(:built))
+   and ]] .. store.BROKEN_AT .. ' is not null'
+
+local function json_keys(map)
+  local keys = {}
+  for key in pairs(map) do
+    table.insert(keys, key)
+  end
+  return kumo.json_encode(keys)
+end
+
+-- Keeps answers, each only over an older one, and notes which were used. Gives
+-- back how many, of those that things are built from, had changed already.
 function mod.put(db, batch)
   db:execute(PUT, { batch = batch })
   db:execute(USED, { batch = batch })
+  local built = json_keys(tags_of.BUILT)
+  return db:execute(OUTDATED, { batch = batch, built = built })[1]
 end
 
--- Lets the least recently used go while there are more than that many.
+-- Lets the least recently used go while there are more than that many; gives
+-- back how many went.
 function mod.bound(db, most_rows, most_bytes)
   local size = db:execute [[
 select count(*) as rows,
@@ -80,7 +99,9 @@ select count(*) as rows,
           (select path from entry order by used_at limit :surplus)]],
       { surplus = surplus }
     )
+    return surplus
   end
+  return 0
 end
 
 -- What is secret and nobody has needed since then is nobody's to find.
@@ -130,6 +151,13 @@ update entry as e set label = (select number from position)
  where label >= (select begins from position) and label < :cut
    and era = (select era from position) and ]] .. store.BROKEN_AT .. ' is null'
 
+-- What was read ahead of what was applied is good as stale only: its history
+-- may have ended there while nobody looked.
+function mod.doubt_ahead(db)
+  db:execute [[update entry set era = era - 1
+                where label > (select number from position)]]
+end
+
 local function one(db, sql)
   return db:execute(sql)[1]
 end
@@ -146,14 +174,6 @@ local function forget_the_oldest(db)
   db:execute(RENEW, { cut = cut })
   db:execute('delete from change where revision <= :cut', { cut = cut })
   db:execute('update position set begins = max(begins, :cut)', { cut = cut })
-end
-
-local function json_keys(map)
-  local keys = {}
-  for key in pairs(map) do
-    table.insert(keys, key)
-  end
-  return kumo.json_encode(keys)
 end
 
 -- Takes in what happened up to news.number. Gives back how many documents are

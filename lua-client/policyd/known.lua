@@ -27,6 +27,17 @@ function mod.position(text)
   end
 end
 
+-- A position as one integer, for a counter; nil if it does not fit.
+function mod.packed(number, stamp)
+  return number >> 31 == 0 and number << 32 | tonumber(stamp, 16) or nil
+end
+
+-- Its number, and the position as written.
+function mod.unpacked(packed)
+  local number = packed >> 32
+  return number, string.format('%d-%08x', number, packed & 0xffffffff)
+end
+
 -- The revision that an answer would have to be at least as new as; nil while
 -- it is as good as it can be. `valid_until` is another matter: see expired.
 function mod.outdated(answer, known)

@@ -21,9 +21,6 @@ local known = require 'policyd.known'
 local mod = {}
 mod.WINDOW = 5000
 local ROUNDS = 3
-local RETRY_AFTER = 2
--- A clock that was set back must not postpone a retry for as long.
-local LONGEST_RETRY = 60
 local KEPT_FOR = 10
 
 local changes_at, my_generation, my_changes
@@ -74,32 +71,28 @@ function mod.failed(problem)
   )
 end
 
-local function is_due(env, now)
-  local retry_at = env.retry_at
-  return not retry_at or now >= retry_at or retry_at - now > LONGEST_RETRY
-end
-
--- An envelope from a cache, held against what is known; and whether it is only
--- good as stale.
+-- An envelope from a cache, held against what is known; whether it is only good
+-- as stale; and else the revision up to which it was found to hold.
 local function ask(cache, question, now, era)
   local changes = mod.known_changes()
   local floor, attempt = 0, 0
   if my_changes and my_changes.lost then
-    attempt = now // RETRY_AFTER
+    attempt = handles.try(now)
   end
   local env
   for _ = 1, ROUNDS do
     asking = question
     env = cache(question.path, era, floor, attempt)
-    if env.retry_at or known.expired(env, now) then
-      if attempt > 0 or not is_due(env, now) then
+    if env.try or known.expired(env, now) then
+      local try = handles.try(now)
+      if attempt > 0 or try == env.try then
         return env, true
       end
-      attempt = now // RETRY_AFTER
+      attempt = try
     else
       local revision = changes and known.outdated(env, changes)
       if not revision then
-        return env, false
+        return env, false, changes and changes.number
       elseif revision <= floor then
         return env, true
       end
@@ -115,7 +108,7 @@ local function unknown(problem)
     status = 'unknown',
     tags = {},
     label = 0,
-    retry_at = os.time() + RETRY_AFTER,
+    try = handles.try(os.time()),
   }
 end
 
@@ -150,11 +143,10 @@ local function caches(kind)
   return both
 end
 
--- What exists, as ask has it; third, the revision that it is known to hold at,
+-- What exists, as ask has it; third, the revision that it was found to hold at,
 -- which its own label may be older than.
 function mod.row(question, now, era)
-  local env, stale = ask(caches(question.kind).rows, question, now, era)
-  return env, stale, not stale and my_changes and my_changes.number or nil
+  return ask(caches(question.kind).rows, question, now, era)
 end
 
 -- What is asked by its path alone, its answer left as text: a key.

@@ -1,8 +1,8 @@
 --[[
 Marks: that something holds for a name until a time, known to all contexts.
 
-    marks.set('hold', 'queue:a.example', os.time() + 120)
-    marks.ends('hold', 'queue:a.example')  --> when; 0 for what is not marked
+    marks.set('signer', 'a.example s1', os.time() + 120)
+    marks.ends('signer', 'a.example s1')  --> when; 0 for what is not marked
 
 Names share a bounded number of counter series; a mark says whose it is. So one
 may be overwritten by another: a mark is a hint, whose absence must do no harm.
@@ -14,11 +14,17 @@ local mod = {}
 local SLOTS = 65536
 local UNTIL_BITS = 34
 
-local function slot_of(group, name)
+-- What a name is marked by: 28 bits, which may be given for a name everywhere.
+function mod.hash(name)
   local hash = 0
   for i = 1, #name do
     hash = (hash * 31 + name:byte(i)) & 0xfffffff
   end
+  return hash
+end
+
+local function slot_of(group, name)
+  local hash = math.type(name) and name or mod.hash(name)
   return handles.series(group .. '.' .. hash % SLOTS), hash
 end
 

@@ -67,6 +67,7 @@ local function real_config(mark, domain, tenant, campaign, routing_domain)
     error(made, 0)
   end
   hold.clear(mark)
+  hold.build(mark, options.egress_pool)
   return made
 end
 

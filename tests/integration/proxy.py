@@ -89,13 +89,18 @@ class Proxy:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self._pass_on(reader, writer)
+        finally:
+            writer.transport.abort()
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             hello = (await reader.read(65_536)).replace(*self._names)
             found = _PURPOSE.search(hello)
             purpose = found[1].decode() if found else ""
             if self._refused is not None and self._refused in purpose:
                 self.refusals += 1
-                writer.transport.abort()
                 return
             up_reader, up_writer = await _open(self._upstream)
             link = _Link(purpose, (writer, up_writer))

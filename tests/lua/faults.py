@@ -72,6 +72,11 @@ class Endpoint:
 
     async def _hang_up(self) -> None:
         if self._server is not None:
+            # Connections that were accepted begin, so that they can end: asyncio loses those of a server that is closed.
+            for listening in self._server.sockets:
+                asyncio.get_running_loop().remove_reader(listening.fileno())
+            for _ in range(5):
+                await asyncio.sleep(0)
             self._server.close()
             self._server = None
         for connection in list(self._connections):
@@ -96,13 +101,14 @@ class Endpoint:
 
     async def _misbehave(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
-        self.requests.append(head.split(b"\r\n", 1)[0].decode())
+        line = head.split(b"\r\n", 1)[0].decode()
+        self.requests.append(line)
         if self.mode == "silent":
-            with self._holding():
+            with self._holding(line):
                 await asyncio.get_running_loop().create_future()
         elif self.mode == "slow":
             assert self.clock is not None, "slow needs the node's clock: endpoint.clock = node.clock"
-            with self._holding():
+            with self._holding(line):
                 await self.clock.timer(self.slow_for)
             await self._pass_on(reader, writer, first=head)
         elif self.mode in _CANNED:
@@ -113,12 +119,13 @@ class Endpoint:
             await writer.drain()
 
     @contextlib.contextmanager
-    def _holding(self) -> Iterator[None]:
-        http.HOLDING[self.url] += 1
+    def _holding(self, line: str) -> Iterator[None]:
+        url = self.url + line.split(" ")[1]
+        http.HOLDING[url] += 1
         try:
             yield
         finally:
-            http.HOLDING[self.url] -= 1
+            http.HOLDING[url] -= 1
 
     async def _pass_on(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, first: bytes = b""

@@ -162,6 +162,31 @@ async def test_a_bump_owed_is_paid_when_the_service_is_back(site):
     assert node.process.epoch > epoch
 
 
+async def test_what_was_built_before_the_first_contact_is_looked_at_after_it(site):
+    await site.endpoint.be("refused")
+    node = await site.node(SITE, rows=ROWS)
+    await site.endpoint.be("through")
+    queue = await node.queue("a.example")
+    assert queue.config["egress_pool"] == "shared"
+    assert site.position() is None
+    await site.db.execute("update policy.queue set egress_pool = 'gold' where domain = 'default'")
+    await site.caught_up(node)
+    await node.until(lambda: queue.config["egress_pool"] == "gold", within=15)
+
+
+async def test_what_could_not_be_stored_when_it_changed_is_looked_at_all_the_same(site):
+    node = await site.node(SITE, rows=ROWS)
+    await node.advance(10)
+    node.process.disk_full = True
+    queue = await node.queue("acme@a.example")
+    assert queue.config["egress_pool"] == "gold"
+    await site.db.execute("update policy.tenant set egress_pool = 'shared' where name = 'acme'")
+    await node.advance(5)
+    node.process.disk_full = False
+    await site.caught_up(node)
+    await node.until(lambda: queue.config["egress_pool"] == "shared", within=20)
+
+
 async def test_what_is_owed_for_nothing_is_paid_less_and_less_often(site):
     node = await site.node(SITE, rows=ROWS)
     for _ in range(300):
@@ -179,8 +204,7 @@ async def test_a_full_disk_withdraws_the_touch_and_passes(site):
         "update policy.tenant set egress_pool = 'shared', options = jsonb_build_object('max_age', 4711) where name = 'acme';"
         "insert into policy.tenant (name) select repeat('x', 100) || i from generate_series(1, 500) i"
     )
-    await node.advance(20)
-    assert any("out of touch" in text for _, text in node.logged)
+    await node.until(lambda: any("out of touch" in text for _, text in node.logged))
     node.process.disk_full = False
     await site.caught_up(node)
     assert (await ask(node, "tenant", "acme"))["answer"]["egress_pool"] == "shared"

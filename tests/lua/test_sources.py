@@ -2,9 +2,14 @@
 
 import pytest
 
+from tests.integration.conftest import head
 from tests.lua.kumo_sim.errors import HandlerFailed
 from tests.lua.sites import ROWS, SENDER
 
+GOLD_EXAMPLE = (
+    "insert into policy.queue (domain, egress_pool) values ('gold.example', 'gold');"
+    "insert into policy.listener_domain (domain, relay_to) values ('gold.example', true);"
+)
 SOURCES = "require('policyd.sources'):setup()"
 PROXY = (
     "insert into policy.egress_source (name, socks5_proxy_server, socks5_proxy_source_address,"
@@ -111,11 +116,7 @@ async def test_a_pool_s_new_entry_is_on_the_wire_after_one_bump(site):
 
 
 async def test_mail_for_a_pool_nobody_can_describe_waits_without_attempts_and_leaves_when_it_is_known(site):
-    node = await site.node(
-        rows=ROWS
-        + "insert into policy.queue (domain, egress_pool) values ('gold.example', 'gold');"
-        + "insert into policy.listener_domain (domain, relay_to) values ('gold.example', true)"
-    )
+    node = await site.node(rows=ROWS + GOLD_EXAMPLE)
     await node.receive(SENDER, "y@gold.example")
     await node.listener_domain("a.example")
     await node.queue_config("a.example")
@@ -128,6 +129,39 @@ async def test_mail_for_a_pool_nobody_can_describe_waits_without_attempts_and_le
     await site.endpoint.be("through")
     await node.until(lambda: len(node.delivered) == 2, within=120)
     assert node.delivered[1].source["name"] == "ip-1"
+
+
+@pytest.mark.parametrize("seconds", [7200, -7200])
+async def test_held_mail_is_not_tried_because_the_clock_is_set(site, seconds):
+    node = await site.node(rows=ROWS + GOLD_EXAMPLE)
+    await node.receive(SENDER, "y@gold.example")
+    await node.listener_domain("a.example")
+    await node.queue_config("a.example")
+    await site.endpoint.be("refused")
+    messages = [(await node.receive(SENDER, "y@a.example")).messages[0] for _ in range(10)]
+    await node.advance(30)
+    node.clock.set_wall(seconds)
+    await node.advance(90)
+    assert {message.attempts for message in messages} == {0}
+    await site.endpoint.be("through")
+    await node.until(lambda: len(node.delivered) == 11, within=120)
+
+
+async def test_mail_is_held_for_the_pool_that_its_queue_was_built_with(site):
+    node = await site.node(rows=ROWS + GOLD_EXAMPLE)
+    await node.receive(SENDER, "y@gold.example")
+    await node.listener_domain("a.example")
+    await node.queue_config("a.example")
+    await site.endpoint.be("refused")
+    (first,) = (await node.receive(SENDER, "y@a.example")).messages
+    await site.db.execute("update policy.queue set egress_pool = 'gold' where domain = 'default'")
+    await site.endpoint.be("through")
+    position = await head(site.db)
+    await node.until(lambda: site.position() == position, step=0.01)
+    assert node.process.epoch == 0, "kumod's queue does not know yet"
+    (second,) = (await node.receive(SENDER, "y@a.example")).messages
+    await node.until(lambda: len(node.delivered) == 3, within=120)
+    assert (first.attempts, second.attempts) == (0, 0)
 
 
 async def test_others_find_what_it_knows_under_the_stock_module_s_name(site):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import aiohttp
+from yarl import URL
 
 from tests.lua.kumo_sim.errors import KumoError, NotSimulated
 from tests.lua.kumo_sim.formats import problem, seconds_of
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from tests.lua.kumo_sim.context import Context
     from tests.lua.kumo_sim.process import Process
 
-# How many requests servers keep without an answer on purpose, by origin: nobody waits for these in real time.
+# How many requests servers keep without an answer on purpose, by URL, or by origin if all: nobody waits for these in real time.
 HOLDING: Counter[str] = Counter()
 
 OPTIONS = {
@@ -198,7 +199,7 @@ class Request(Userdata):
         finally:
             if not asking.done():
                 asking.cancel()
-                await asyncio.gather(asking, return_exceptions=True)
+            await asyncio.gather(asking, return_exceptions=True)
             if over is not None:
                 over.cancel()
         if limit.done() or over is None:
@@ -296,9 +297,10 @@ def _without_wait(url: str) -> str:
 
 
 def _may_be_held(url: str) -> Callable[[], bool]:
-    parts, is_poll = urlsplit(url), _wait_of(url) > 0
-    origin = f"{parts.scheme}://{parts.netloc}"
-    return lambda: is_poll or HOLDING[origin] > 0
+    parsed, is_poll = URL(url), _wait_of(url) > 0
+    origin = str(parsed.origin())
+    asked = origin + parsed.raw_path_qs
+    return lambda: is_poll or HOLDING[asked] > 0 or HOLDING[origin] > 0
 
 
 def connect_websocket(*_: Any) -> Any:
