@@ -78,6 +78,7 @@ class Site:
         if rows:
             await self.db.execute(rows)
         node = await self.kumod(self.policy(modules, **options), **self.kumod_settings)
+        self.endpoint.clock = node.clock
         if self.endpoint.mode == "through":
             await self.caught_up(node)
         return node

@@ -12,11 +12,12 @@ import pytest
 
 from tests.integration.conftest import head
 from tests.integration.test_smtp_auth import HASH, PASSWORD
+from tests.lua.chaos.actions import FAULTS
 from tests.lua.signers import DKIM_ROWS, FIRST, SECOND, SIGNING, mail_from, signatures, store_key
 from tests.lua.sites import RECIPIENT, ROWS, SENDER
-from tests.lua.test_histories import MODES, recovered
 from tests.lua.test_smtp_auth import MODULES, WRONG
 
+MODES = [*FAULTS, *["through"] * 4]
 SEEDS = [*range(2), *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(2, 60))]
 KEYS = {"first": FIRST, "second": SECOND}
 EVENTS = ["mode", "mode", "mode", "advance", "advance", "restart", "wall", "full", "damage"]
@@ -24,6 +25,13 @@ DAMAGE = """
 update entry set answer = '{}AAAA' || substr(answer, 5)
  where kind in ('dkim_key', 'smtp_login') and random() % 2 = 0
 """
+
+
+async def recovered(site, node):
+    """Wait until the last fault is over and the node has heard of everything."""
+    node.process.disk_full = False
+    await site.endpoint.be("through")
+    await site.caught_up(node)
 
 
 async def disturb(site, node, rng, event):
