@@ -122,6 +122,26 @@ SERVICE = Page(
                     unit="reqps",
                 ),
                 Panel(
+                    title="Requests told to come again",
+                    reading="By what there was no more room in. After a restart there may be some; else it is overload.",
+                    queries=[
+                        Query(
+                            expr=per_second("policyd_requests_shed_total", "bottleneck"),
+                            legend="{{bottleneck}}",
+                        )
+                    ],
+                    unit="reqps",
+                    kind="stacked",
+                ),
+                Panel(
+                    title="Connections",
+                    reading="Those of nodes; at the limit, more are told to come again.",
+                    queries=[
+                        Query(expr=f"policyd_connections{HERE}", legend="{{instance}}"),
+                        Query(expr=f"policyd_connections_limit{HERE}", legend="limit of {{instance}}"),
+                    ],
+                ),
+                Panel(
                     title="Requests that failed by a mistake of policyd's",
                     reading="Each has a line in the log with its request id. There should be none.",
                     queries=[
