@@ -206,11 +206,18 @@ function mod.row(question, changes, path, era, floor)
   return env
 end
 
-local function has_campaign(lookup, now, era)
+-- Says whether a tenant's row knows a campaign, and notes in `doubt` if only an
+-- old one could be had: what follows from it is as old as that.
+local function has_campaign(lookup, now, era, doubt)
   return function(tenant, campaign)
-    local env = lookup.row(kinds.tenant(tenant), now, era)
-    if env.status ~= 'found' then
-      return env.status == 'unknown'
+    local env, stale = lookup.row(kinds.tenant(tenant), now, era)
+    if env.status == 'unknown' then
+      return true
+    elseif stale then
+      doubt.label = env.label
+    end
+    if env.status == 'none' then
+      return false
     end
     local campaigns = kumo.json_parse(env.answer).campaigns
     return campaigns ~= nil and campaigns[campaign] ~= nil
@@ -223,11 +230,14 @@ function mod.reduced(lookup, question, _, era, floor)
   local kind = require('policyd.reduction')[question.kind]
   local index = not question.whole
     and store.names(kind.candidates(question), kind.about)
-  local looked = {}
+  local looked, doubt = {}, {}
   if index and index.number >= floor then
     local row
-    row, looked =
-      kind.reduce(question, index.present, has_campaign(lookup, now, era))
+    row, looked = kind.reduce(
+      question,
+      index.present,
+      has_campaign(lookup, now, era, doubt)
+    )
     if not row then
       return { status = 'none', tags = looked, label = index.number }
     end
@@ -239,6 +249,9 @@ function mod.reduced(lookup, question, _, era, floor)
   -- Not its own label: what was looked for beside it may have gone since then,
   -- and would make this seem to be older than that for as long as it holds.
   local label = math.max(env.label, holds_at or 0)
+  if doubt.label then
+    stale, label = true, math.min(label, doubt.label)
+  end
   local tags = list(env.tags)
   local seen = {}
   for _, tag in ipairs(tags) do

@@ -100,6 +100,32 @@ async def test_a_node_says_in_a_drill_how_it_goes_and_is_otherwise_as_in_an_outa
     await node.until(lambda: site.db.fetchval("select in_touch from policy.node"))
 
 
+async def test_a_campaign_that_an_old_row_does_not_know_is_not_taken_for_one_that_is_not_there(site):
+    """The tenant's row says which campaigns there are: while only an old one can be had, what follows from it is old too."""
+    node = await site.node(SITE, rows=ROWS)
+    assert (
+        "overall_max_message_rate" not in (await ask(node, "queue", "a.example", "acme", "spring"))["answer"]
+    )
+    await node.settle()
+    await site.db.execute(
+        "insert into policy.drill (kinds, until) values ('{tenant}', clock_timestamp() + interval '1 min')"
+    )
+    await site.change(
+        "insert into policy.tenant_campaign (tenant, campaign, overall_max_message_rate) values ('acme', 'spring', '5/s')",
+        node,
+    )
+    assert (await ask(node, "queue", "a.example", "acme", "spring")).get("stale") is True
+    await site.change("delete from policy.drill", node)
+
+    async def is_right():
+        found = await ask(node, "queue", "a.example", "acme", "spring")
+        return found["answer"].get("overall_max_message_rate") == {"campaign": "5/s"} and not found.get(
+            "stale"
+        )
+
+    await node.until(is_right)
+
+
 async def conducted_elsewhere(dsn: str, *arguments: str) -> asyncio.subprocess.Process:
     """A drill in a process of its own, once it is on."""
     command = [sys.executable, "-m", "policyd", "drill", "--yes", *arguments]
