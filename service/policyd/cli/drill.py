@@ -121,21 +121,26 @@ def _whom(watched: Sequence[Watched], names: Sequence[str]) -> str:
 async def _conduct(
     config: Config, watched: list[Watched], *, kinds: Sequence[str], names: Sequence[str], seconds: float
 ) -> int:
-    connect = partial(person, config, purpose="drill", statement_timeout=None)
-    async with connect() as connection:
-        row = await begin_drill(connection, kinds=kinds or None, nodes=names or None, seconds=seconds)
-    click.echo(
-        f"drill {row.number}: until {row.until.astimezone():%H:%M:%S}, {_what(kinds)} fails for"
-        f" {_whom(watched, names)}; ctrl-C ends it"
-    )
-    follow = partial(_follow, config, watched)
-    with _display() as show:
-        interrupted = await _until_told(follow(show, ended_at=None, seconds=seconds))
-        ended_at = time.monotonic()
-        await _end(config, row)
-        if not interrupted:
-            click.echo("over; waiting until the nodes are back")
-            interrupted = await _until_told(follow(show, ended_at=ended_at, seconds=_BACK_WITHIN))
+    with _signals() as told:  # from before there is anything to be ended
+        async with person(config, purpose="drill", statement_timeout=None) as connection:
+            try:
+                row = await begin_drill(connection, kinds=kinds or None, nodes=names or None, seconds=seconds)
+            except DatabaseUnavailable as error:
+                raise DatabaseUnavailable(
+                    str(error), hint="it may have begun all the same: policyd drill --end ends it"
+                ) from error
+        click.echo(
+            f"drill {row.number}: until {row.until.astimezone():%H:%M:%S}, {_what(kinds)} fails for"
+            f" {_whom(watched, names)}; ctrl-C ends it"
+        )
+        follow = partial(_follow, config, watched)
+        with _display() as show:
+            interrupted = await _until(told, follow(show, ended_at=None, seconds=seconds))
+            ended_at = time.monotonic()
+            await _end(config, row)
+            if not interrupted:
+                click.echo("over; waiting until the nodes are back")
+                interrupted = await _until(told, follow(show, ended_at=ended_at, seconds=_BACK_WITHIN))
     passed = _tell_verdict(watched, in_full=not interrupted)
     return 130 if interrupted else 0 if passed else NOT_PASSED
 
@@ -164,22 +169,31 @@ async def _follow(
                 return
 
 
-async def _until_told(work: Coroutine[Any, Any, None]) -> bool:
-    """Whether *work* was ended by a signal."""
-    task = asyncio.ensure_future(work)
+@contextlib.contextmanager
+def _signals() -> Iterator[asyncio.Event]:
+    """Set when somebody wants an end of it: by ctrl-C, SIGTERM, or by closing the terminal."""
+    told = asyncio.Event()
     loop = asyncio.get_running_loop()
     is_main = threading.current_thread() is threading.main_thread()  # signals reach no other
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if is_main else ()
     for number in signals:
-        loop.add_signal_handler(number, task.cancel)
+        loop.add_signal_handler(number, told.set)
     try:
-        await task
-    except asyncio.CancelledError:
-        return True
+        yield told
     finally:
         for number in signals:
             loop.remove_signal_handler(number)
-    return False
+
+
+async def _until(told: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Whether *work* was given up because somebody told so."""
+    doing, telling = asyncio.ensure_future(work), asyncio.ensure_future(told.wait())
+    await asyncio.wait({doing, telling}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (doing, telling):
+        task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await doing
+    return told.is_set()
 
 
 async def _end(config: Config, row: DrillRow) -> None:
