@@ -8,10 +8,11 @@ a machine share.
 from bisect import bisect_right, insort
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 from policyd.policy.position import Position
+from policyd.policy.tags import kind_of
 
 Documents: TypeAlias = Mapping[str, Any]
 
@@ -23,6 +24,8 @@ class State:
     position: Position
     parent: "State | None"
     documents: Documents
+    parts: Mapping[str, Documents]
+    """The documents by kind: the very object that the parent has, where nothing of a kind has changed."""
     begun_at: float
     """Nobody can have seen it before."""
     committed_at: float | None = None
@@ -72,7 +75,8 @@ class History:
         if known is not None:
             return known
         before = None if parent is None else self.states[parent]
-        state = State(Position.parse(position), before, documents, begun_at)
+        parts = _parts(documents, {} if before is None else before.parts)
+        state = State(Position.parse(position), before, documents, parts, begun_at)
         self.states[position] = state
         self.numbers.setdefault(state.position.number, []).append(state)
         return state
@@ -154,14 +158,11 @@ class History:
         later = self.numbers.get(head.position.number + 1, ())
         return next((each for each in later if each.begun_at <= at and each.is_from(head)), head)
 
-    def between(self, number: int, at: float, *, most: int) -> list[State]:
-        """The latest states of any history from revision *number* on that may have been committed at that time."""
-        known = (
-            each
-            for each in reversed(self.states.values())
-            if each.position.number >= number and each.committed_at is not None and each.begun_at <= at
-        )
-        return list(islice(known, most))
+    def once(self, number: int, at: float) -> Iterator[State]:
+        """The states of any history from revision *number* on that were committed by that time, the newest first."""
+        for state in reversed(self.states.values()):
+            if state.position.number >= number and state.committed_at is not None and state.begun_at <= at:
+                yield state
 
     def doubtful(self, number: int, at: float) -> bool:
         """Whether it is not known of one of them yet whether it was committed: only of the last one that was begun."""
@@ -175,6 +176,13 @@ class History:
 
     def _head(self, at: float, state: State, *, is_reset: bool) -> None:
         insort(self._heads, (at, len(self._heads), state, is_reset), key=lambda head: head[:2])
+
+
+def _parts(documents: Documents, before: Mapping[str, Documents]) -> Mapping[str, Documents]:
+    parts: dict[str, dict[str, Any]] = {}
+    for tag, body in documents.items():
+        parts.setdefault(kind_of(tag), {})[tag] = body
+    return {kind: before[kind] if before.get(kind) == part else part for kind, part in parts.items()}
 
 
 def _ours(documents: Documents) -> Documents:

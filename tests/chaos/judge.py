@@ -6,11 +6,12 @@ of what it knew when it answered, or of what it was just told. Who claims to be 
 before `current_since`.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from tests.chaos.history import History, State
-from tests.chaos.questions import Answer, Question, answer_at
+from tests.chaos.questions import Answer, Question, answer_at, concerned
 
 Outcome: TypeAlias = Literal["right", "mixed", "stale", "old", "unavailable", "wrong", "undecided"]
 """
@@ -18,8 +19,8 @@ Stale: marked as such. Old: not true any more, from a node that is out of touch 
 are both as new as they have to be, because a node learns of a name and of a row at different ones.
 """
 _MOST_REMEMBERED = 200_000
-_MOST = 60
-"""States that are looked at for one answer."""
+_IN_MEMORY = 10.0
+"""Seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +62,7 @@ class Judge:
     history: History
     oldest: float = 0.0
     """Seconds for which the oldest stale or old answer had not been true any more."""
-    _known: dict[tuple[str, str], Answer] = field(default_factory=dict)
+    _known: dict[tuple[str, tuple[int, ...]], Answer] = field(default_factory=dict)
 
     def judge(self, told: Told) -> Verdict:
         """What *told* is worth; undecided while it is not known whether its position was committed."""
@@ -88,16 +89,20 @@ class Judge:
         before, after = (None if known is None else self.history.states.get(known) for known in told.knew)
         if (before is None) != (told.knew[0] is None) or (after is None) != (told.knew[1] is None):
             return Verdict("undecided", f"nobody knows of a commit of {' or '.join(map(str, told.knew))}")
-        window = self._window(told, before, after)
-        true = next((state for state in window if self._is_true(told, state)), None)
-        if true is None and self._is_mixed(told, window):
+        true = next(
+            (state for state in self._possible(told, before, after) if self._is_true(told, state)), None
+        )
+        if true is None and self._is_mixed(told, before, after):
             return Verdict("mixed")
         if true is None and self.history.doubtful(told.number, told.told_at):
             return Verdict("undecided", f"it may be of a commit after {told.number} that nobody knows of")
         if true is None:
-            moments = f"{len(window)} moments from {min(map(_number, window), default=0)} on"
-            shown = self._answer(told, window[0]) if window else None
-            return Verdict("wrong", f"it was not true at any of {moments}; right would be {shown}")
+            newest = next(self._possible(told, before, after), None)
+            shown = None if newest is None else self._answer(told, newest)
+            return Verdict(
+                "wrong",
+                f"it was true at no moment from {told.number} on, known {told.knew}; now it is {shown}",
+            )
         if told.is_stale:
             return self._aged("stale", told, true)
         late = None if before is None else self._judge_currency(told, before)
@@ -107,33 +112,48 @@ class Judge:
         is_new = told.current_since is not None or head is None or self._is_true(told, head)
         return Verdict("right") if is_new else self._aged("old", told, true)
 
-    def _window(self, told: Told, before: State | None, after: State | None) -> list[State]:
+    def _possible(self, told: Told, before: State | None, after: State | None) -> Iterator[State]:
         """
-        The states of which a node's answer may be the truth: what it had applied, or what it was told just then.
-
-        Of one that it marks: what it knew once, in whichever history.
+        The states of which a node's answer may be the truth, each that makes a difference: what it had applied, or what it was
+        told just then. Of one that it marks, what it knew once, in whichever history.
         """
-        labelled = [
-            each
-            for each in self.history.numbers.get(told.number, ())
-            if each.committed_at is not None and each.begun_at <= told.told_at
-        ]
         if told.is_stale or before is None or after is None:
-            known = () if after is None else after.since(told.number)
-            once = [*labelled, *known, *self.history.between(told.number, told.told_at, most=_MOST)]
-            return sorted(_distinct(once), key=lambda state: -state.begun_at)
-        newest = self.history.newest(told.told_at)
-        roots = (before, after)
-        ahead = [
-            each for each in newest.since(before.position.number) if any(each.is_from(root) for root in roots)
-        ]
-        fetched = [each for each in labelled if any(each.is_from(root) for root in roots)]
-        return _distinct([*fetched, before, *after.since(before.position.number), *ahead[:_MOST]])
+            states: Iterable[State] = self.history.once(told.number, told.told_at)
+        else:
+            states = self._current(told, before, after)
+        seen = set()
+        for state in states:
+            difference = tuple(map(id, concerned(told.question, state)))
+            if difference not in seen:
+                seen.add(difference)
+                yield state
 
-    def _is_mixed(self, told: Told, window: list[State]) -> bool:
+    def _current(self, told: Told, before: State, after: State) -> Iterator[State]:
+        roots = (before, after)
+        newest = self.history.newest(told.told_at)
+        yield from after.since(before.position.number)
+        yield before
+        for state in (*newest.since(before.position.number), *self.history.numbers.get(told.number, ())):
+            if state.begun_at <= told.told_at and any(state.is_from(root) for root in roots):
+                yield state
+
+    def _is_mixed(self, told: Told, before: State | None, after: State | None) -> bool:
         """Whether it is the truth of the rows of one moment, as far as they are there at another: see the name index."""
-        pairs = ((rows, names) for rows in window for names in window if rows is not names)
-        return any(answer_at(told.question, rows, names=names) == told.answer for rows, names in pairs)
+        if before is None or after is None:
+            return False
+        latest = [*after.since(before.position.number), before, *self._just_before(before, told.asked_at)]
+        return any(
+            answer_at(told.question, rows, names=names) == told.answer
+            for names in latest
+            for rows in self._possible(told, before, after)
+        )
+
+    def _just_before(self, state: State, at: float) -> Iterator[State]:
+        """What a node may still have in memory, and asks anew after two seconds."""
+        for older in state.since(0):
+            if (older.committed_at or older.begun_at) < at - _IN_MEMORY:
+                return
+            yield older
 
     def _judge_currency(self, told: Told, state: State) -> Verdict | None:
         if told.current_since is None:
@@ -151,7 +171,7 @@ class Judge:
         return bool(self._answer(told, state) == told.answer)
 
     def _answer(self, told: Told, state: State) -> Answer:
-        key = told.question.lookup.path, str(state.position)
+        key = told.question.lookup.path, tuple(map(id, concerned(told.question, state)))
         if key not in self._known:
             if len(self._known) > _MOST_REMEMBERED:
                 self._known.clear()
@@ -172,11 +192,3 @@ class Judge:
             return self.history.ended(state) or told.asked_at
         untrue = (each for each in reversed(later) if not self._is_true(told, each))
         return next((each.committed_at or told.asked_at for each in untrue), told.asked_at)
-
-
-def _number(state: State) -> int:
-    return state.position.number
-
-
-def _distinct(states: list[State]) -> list[State]:
-    return list({id(state): state for state in states}.values())

@@ -14,7 +14,7 @@ from policyd.policy.queue import QUEUE, QUEUE_SETTINGS
 from policyd.policy.resolving import Resolving
 from policyd.policy.tenant import TENANT
 from policyd.policy.webhook import WEBHOOKS
-from tests.chaos.history import State
+from tests.chaos.history import Documents, State
 from tests.integration.rows_at_random import (
     ASKED_DOMAINS,
     CAMPAIGNS,
@@ -29,6 +29,8 @@ KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (LISTENER_DOMAIN, EGRESS_SOURCE, EGRESS_POOL, TENANT, QUEUE_SETTINGS, QUEUE, WEBHOOKS)
 }
+_DEPENDS = {"queue": ("queue", "tenant", "queue_settings"), "egress_pool": ("egress_pool", "egress_source")}
+_NOTHING: Documents = {}
 _LUA = tuple(name for name in KINDS if name != "webhook")
 Answer: TypeAlias = Any
 """None where nothing is there."""
@@ -66,9 +68,14 @@ def shuffled(seed: int, *, lua: bool) -> Iterator[Question]:
         yield from questions
 
 
+def concerned(question: Question, state: State) -> tuple[Documents, ...]:
+    """Those documents of a state that the answer may depend on: the same objects where they are the same."""
+    return tuple(state.parts.get(kind, _NOTHING) for kind in _DEPENDS.get(question.kind, (question.kind,)))
+
+
 def answer_at(question: Question, state: State, *, names: State | None = None) -> Answer:
     """What is right at that state; with *names*, if only that exists of it which existed there, too."""
-    documents = state.documents
+    documents = {tag: body for part in concerned(question, state) for tag, body in part.items()}
     if names is not None:
         documents = {tag: body for tag, body in documents.items() if tag in names.documents}
     resolving = Resolving(lambda: KINDS[question.kind].resolve(question.lookup, 0.0))
