@@ -34,6 +34,14 @@ _TICK = 0.002
 """Timers may fire this much early: the loop's clock is coarser than the one that the lease is measured by."""
 
 
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def _since_boot() -> float:
+    """Seconds that have passed, those in which the whole machine slept among them: policy went on meanwhile."""
+    return time.clock_gettime(_CLOCK)
+
+
 class Log(Protocol):
     """An open connection to the log that hears notifications."""
 
@@ -77,14 +85,14 @@ class Feed:
     @property
     def vouched(self) -> KnownChanges | None:
         """`known`, while this replica is current: what makes an answer one that can be vouched for."""
-        if self._read_at is None or time.monotonic() - self._read_at >= self._config.lease:
+        if self._read_at is None or _since_boot() - self._read_at >= self._config.lease:
             return None
         return self.known
 
     @property
     def age(self) -> float:
         """Seconds since the log was last read; what a stale answer's age is."""
-        return float("inf") if self._read_at is None else time.monotonic() - self._read_at
+        return float("inf") if self._read_at is None else _since_boot() - self._read_at
 
     def is_ours(self, position: Position) -> bool | None:
         """Whether *position* is of the history that is known here; None when only the database can tell."""
@@ -166,7 +174,7 @@ class Feed:
         while True:
             self._wake.clear()
             self._begun += 1
-            begun_at = time.monotonic()
+            begun_at, drills_from = _since_boot(), time.monotonic()
             before = None if self.known is None else self.known.position
             reading = await log.read(before)
             if not is_reached:
@@ -179,7 +187,7 @@ class Feed:
             self._watch_lease()
             self.has_tried.set()
             self._read.turn()
-            if self.drills.take(reading.drills, begun_at) or reading.news.head != before:
+            if self.drills.take(reading.drills, drills_from) or reading.news.head != before:
                 self._moved.turn()
             yield
             await self._pause(self._config.poll)
