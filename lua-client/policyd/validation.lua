@@ -40,7 +40,7 @@ function mod.service()
     if each.got then
       is_reachable = true
     else
-      local text = string.format('the service %s', each.problem)
+      local text = string.format('no answer from %s', each.problem)
       if os.getenv 'POLICYD_VALIDATE' == 'offline' then
         print('policyd: (not counted, offline) ' .. text)
       else

@@ -280,10 +280,10 @@ class SchemaIncompatible(PolicydError):
 
 
 class MigrationFailed(PolicydError):
-    """A migration was refused by PostgreSQL, and nothing of it is left."""
+    """A migration was refused, and nothing of it is left."""
 
-    def __init__(self, *, name: str, message: str) -> None:
-        super().__init__()
+    def __init__(self, *, name: str, message: str, hint: str | None = None) -> None:
+        super().__init__(hint=hint)
         self.name = name
         self.message = message
 

@@ -14,9 +14,11 @@ Seconds = NewType("Seconds", float)
 Bytes = NewType("Bytes", int)
 
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+_WORDS = {"sec": "s", "second": "s", "min": "m", "minute": "m", "hour": "h", "day": "d", "week": "w"}
 _BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _DURATION_PART = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", re.IGNORECASE)
 _CLOCK = re.compile(r"(?:(today|yesterday)\s+)?(\d{1,2}:\d\d(?::\d\d)?)")
+_ISO = re.compile(r"\dt\d|\dz$")
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", re.IGNORECASE)
 
@@ -41,14 +43,15 @@ class Address:
 
 
 def parse_duration(text: str) -> Seconds:
-    """Seconds of `200ms`, `5s`, `1h30m`, `7d`, or of a plain number."""
+    """Seconds of `200ms`, `5s`, `1h30m`, `7d`, `10 minutes`, or of a plain number."""
     total, position = 0.0, 0
     for part in _DURATION_PART.finditer(text):
         if part.start() != position:
             break
         number, unit = part.groups()
         alone = part.start() == 0 and part.end() == len(text)
-        scale = _SECONDS.get(unit.lower() or ("s" if alone else ""))
+        word = unit.lower() or ("s" if alone else "")
+        scale = _SECONDS.get(_WORDS.get(word.removesuffix("s"), word))
         if scale is None:
             break
         total += float(number) * scale
@@ -82,7 +85,7 @@ def _named_time(written: str, now: datetime) -> datetime | None:
     if clock := _CLOCK.fullmatch(written):
         day = now.date() - timedelta(days=clock[1] == "yesterday")
         return datetime.combine(day, time.fromisoformat(clock[2].zfill(5))).astimezone()
-    if written[:1].isdigit() and written[-1:].isalpha() and "t" not in written and "z" not in written:
+    if written[:1].isdigit() and written[-1:].isalpha() and not _ISO.search(written):
         return now - timedelta(seconds=parse_duration(written))
     return None
 

@@ -82,6 +82,20 @@ def test_a_broken_rule_says_which_row(policyd):
     assert "(a)" in err
 
 
+@pytest.mark.parametrize(
+    ("statement", "says"),
+    [
+        ("update policy.tenant set egress_pol = 'a'", r"\d policy.TABLE in psql"),
+        ("select * from policy.tenants", r"\dt policy.* in psql"),
+        ("insert into policy.tenant (name, egress_pool) values ('a', 'nowhere')", "has to be there first"),
+    ],
+)
+def test_a_slip_in_sql_is_told_what_to_do(policyd, statement, says):
+    status, _, err = policyd("sql", statement)
+    assert status == 1
+    assert says in err.partition("  next: ")[2]
+
+
 @pytest.mark.parametrize("arguments", [("select 1", "--file", "-"), ("",), ("-- nothing",), ()])
 def test_sql_without_a_statement_is_a_question_of_usage(policyd, arguments, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO(""))

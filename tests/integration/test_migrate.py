@@ -89,8 +89,9 @@ async def test_a_newer_schema_that_breaks_nothing_is_used(empty):
 
 async def test_another_file_of_the_same_number_is_refused(empty):
     await migrate(empty, [FIRST])
-    with pytest.raises(MigrationFailed, match=r"another file of that number, 0001_test\.sql"):
+    with pytest.raises(MigrationFailed, match=r"another file of that number, 0001_test\.sql") as caught:
         await migrate(empty, [migration(1, "select 1", name="0001_other.sql")])
+    assert "another build" in (caught.value.hint or "")
 
 
 async def test_a_schema_that_lacks_a_file_is_too_old(empty):

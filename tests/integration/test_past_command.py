@@ -129,7 +129,7 @@ def test_what_is_no_lookup_or_no_revision_is_a_sentence(site):
             "'tenent' is not a parameter of this lookup; allowed: tenant, campaign",
         ),
         (("999", "lookup", "/queue/a"), "there is no revision 999"),
-        (("someday", "lookup", "/queue/a"), "'someday' is no revision"),
+        (("someday", "lookup", "/queue/a"), "'someday' is no revision and no time"),
     ):
         status, out, err = site("at", *arguments)
         assert (status, out, said in err) == (1, "", True), err

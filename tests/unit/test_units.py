@@ -115,6 +115,8 @@ NOW = local(2026, 8, 5, 14, 20)  # a Wednesday
     ("text", "time"),
     [
         ("2h", local(2026, 8, 5, 12, 20)),
+        ("2 hours ago", local(2026, 8, 5, 12, 20)),
+        ("20 min ago", local(2026, 8, 5, 14, 0)),
         ("1h30m ago", local(2026, 8, 5, 12, 50)),
         ("7d", local(2026, 7, 29, 14, 20)),
         ("now", local(2026, 8, 5, 14, 20)),

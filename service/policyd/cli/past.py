@@ -15,7 +15,7 @@ from policyd.cli.paths import asked_at
 from policyd.config_loader import Loaded
 from policyd.errors import PolicydError
 from policyd.operate.hypothetical import Asked, PastAnswer, answer_at
-from policyd.operate.node_progress import find_revision
+from policyd.operate.node_progress import RevisionUnreadable, find_revision
 from policyd.policy.asking import overlay
 from policyd.policy.explaining import explanation
 from policyd.policy.position import Position
@@ -70,10 +70,19 @@ async def _position(connection: Connection, written: str) -> Position:
     try:
         when = parse_time(written, now=datetime.now(UTC))
     except ValueError:
-        return await find_revision(connection, written)
+        try:
+            return await find_revision(connection, written)
+        except RevisionUnreadable:
+            raise PolicydError(
+                f"{written[:40]!r} is no revision and no time",
+                hint="write a number or a position (105, 105-3f9a12bc, last), or a time (14:30, yesterday, 2h)",
+            ) from None
     found = await revision_at(connection, when)
     if found is None:
-        raise PolicydError(f"there was no revision yet at {when.isoformat(sep=' ', timespec='seconds')}")
+        raise PolicydError(
+            f"there was no revision yet at {when.isoformat(sep=' ', timespec='seconds')}",
+            hint="policyd history shows those that there are",
+        )
     return found
 
 

@@ -18,6 +18,10 @@ NEWEST: Final = "last"
 _LONGEST = 18
 
 
+class RevisionUnreadable(PolicydError):
+    """What is written is neither a number nor a position."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """Who has applied a revision, and who has not."""
@@ -63,7 +67,10 @@ async def find_revision(connection: Connection, written: str | None) -> Position
         newest = await read_revision(connection, None)
         what = f"the log's newest one is {newest}"
         if found is None:
-            raise PolicydError(f"there is no revision {written}: {what}", hint="was it rolled back?")
+            raise PolicydError(
+                f"there is no revision {written}: {what}",
+                hint="policyd history shows those that there are; was it rolled back?",
+            )
         raise PolicydError(
             f"revision {written} is of another history: here {number} is {found}, and {what}",
             hint="was the database restored, or failed over, since?",
@@ -92,7 +99,7 @@ def _parse(written: str | None) -> tuple[int | None, str | None]:
     try:
         position = Position.parse(written)
     except ValueError:
-        raise PolicydError(
+        raise RevisionUnreadable(
             f"{written[:40]!r} is no revision",
             hint="write its number, its position, or last: 105, 105-3f9a12bc",
         ) from None

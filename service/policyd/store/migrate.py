@@ -113,6 +113,7 @@ def _refuse_newer(applied: dict[int, tuple[str, bool]], wanted: tuple[Migration,
             raise MigrationFailed(
                 name=known[number].name,
                 message=f"this database has had another file of that number, {name}",
+                hint="another build of policyd has migrated it: install that one, or one that came after it",
             )
         if number not in known and is_breaking:
             raise SchemaIncompatible(found=number, supported=max(known, default=0), name=name)

@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
@@ -71,6 +71,12 @@ _ROLES = (
     "log in as a member of policyd_owner (everything), policyd_editor (rows) or policyd_reader;"
     " sql/README.md says who may do what"
 )
+_REFERS = "the row that it names has to be there first, and to stay as long as others name it"
+_NEXT: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (asyncpg.InsufficientPrivilegeError, _ROLES),
+    (asyncpg.UndefinedColumnError, "\\d policy.TABLE in psql shows its columns (policyd sql alone is psql)"),
+    (asyncpg.UndefinedTableError, "\\dt policy.* in psql shows the tables (policyd sql alone is psql)"),
+)
 
 
 @contextmanager
@@ -88,15 +94,16 @@ def translated() -> Iterator[None]:
         # The detail of these two names a key; that of the others quotes the row, and whatever secret was put there.
         names_a_key = isinstance(error, asyncpg.UniqueViolationError | asyncpg.ForeignKeyViolationError)
         said = (error.message, error.detail if names_a_key else None)
+        hint = error.hint or (_REFERS if isinstance(error, asyncpg.ForeignKeyViolationError) else None)
         raise Conflict(
-            error.constraint_name or "", ": ".join(part for part in said if part), hint=error.hint
+            error.constraint_name or "", ": ".join(part for part in said if part), hint=hint
         ) from error
     except asyncpg.PostgresError as error:
         raise StatementRefused(
             error.message or type(error).__name__,
             sqlstate=error.sqlstate or "",
             detail=error.detail,
-            hint=error.hint or (_ROLES if isinstance(error, asyncpg.InsufficientPrivilegeError) else None),
+            hint=error.hint or next((hint for kind, hint in _NEXT if isinstance(error, kind)), None),
         ) from error
 
 
