@@ -9,6 +9,7 @@ from policyd.store.documents import read_documents, read_names
 from policyd.store.pool import Connection
 from tests.integration.conftest import head, make_config, make_token
 from tests.integration.outage import KNOWN, ROWS, UNKNOWN, impatient, watching
+from tests.integration.processes import process
 from tests.integration.proxy import proxying
 
 BREAKING = "insert into policy.migration (number, name, breaking) values (9001, '9001_new.sql', true)"
@@ -103,3 +104,17 @@ async def test_the_service_says_of_a_refused_statement_what_it_is_about(dsn: str
         await database.read_documents(["tenant/acme"])
     assert caught.value.trouble == "schema"
     await database.close()
+
+
+async def test_a_service_does_not_start_on_a_schema_that_it_would_misread_and_says_what_to_do(
+    dsn: str, db: Connection
+) -> None:
+    await db.execute(BREAKING)
+    async with process(dsn) as service:
+        assert await service.ended() == 1
+    told = " ".join(line["message"] for line in service.lines)
+    assert (
+        "the database's schema is newer than this policyd: it was migrated to number 9001 (9001_new.sql)"
+        in told
+    )
+    assert "next: run the policyd that migrated it" in told
