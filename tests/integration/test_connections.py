@@ -5,6 +5,7 @@ import contextlib
 import resource
 from pathlib import Path
 
+from policyd.api.server import SURPLUS
 from policyd.store.pool import Connection
 from policyd.units import Seconds
 from tests.integration.conftest import make_token
@@ -86,3 +87,24 @@ async def test_the_limit_of_open_files_is_raised_and_known(dsn: str, db: Connect
     limited = ("sh", "-c", 'ulimit -S -n 64; ulimit -H -n 400; exec "$@"', "sh")
     async with process(dsn, before=limited) as service:
         assert (await service.says("started"))["connections"] == 200
+
+
+async def test_far_too_many_connections_are_dropped_and_nobody_else_notices(dsn: str, db: Connection) -> None:
+    await make_token(db)
+    async with (
+        changed(dsn, lambda config: lookup(config, max_connections=16)) as watched,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        first = await stack.enter_async_context(wire(watched.service.url))
+        assert (await first.get("/queue-settings")).status == 200
+        for _ in range(15 + SURPLUS):
+            await stack.enter_async_context(wire(watched.service.url))
+        async with asyncio.timeout(10):
+            while await watched.metric("policyd_connections") < 16 + SURPLUS:
+                pass
+        for _ in range(5):
+            with contextlib.suppress(ConnectionError):
+                async with wire(watched.service.url) as dropped:
+                    assert await dropped.is_closed()
+        assert (await first.get("/queue-settings")).status == 200
+        assert await watched.metric("policyd_requests_shed_total", "connections") == 5

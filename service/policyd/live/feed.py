@@ -15,6 +15,7 @@ from typing import Protocol
 from policyd.config import FeedConfig
 from policyd.errors import BackendUnavailable, NotCaughtUp
 from policyd.live.drills import Drills
+from policyd.live.turnstile import Turnstile
 from policyd.observe.events import (
     BackendLost,
     BackendReached,
@@ -65,8 +66,8 @@ class Feed:
         self._lease_end: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
         self._begun = self._finished = 0
-        self._read = _Turnstile()
-        self._moved = _Turnstile()
+        self._read = Turnstile()
+        self._moved = Turnstile()
         self._stamps: dict[int, str] = {}
         self.drills = Drills(observe)
         self.known: KnownChanges | None = None
@@ -161,7 +162,7 @@ class Feed:
         """Whether the service is about to end."""
         return not self._waits
 
-    async def _wait(self, turnstile: "_Turnstile", reached: Callable[[], bool], deadline: float) -> None:
+    async def _wait(self, turnstile: Turnstile, reached: Callable[[], bool], deadline: float) -> None:
         try:
             async with asyncio.timeout(deadline):
                 while not reached():
@@ -253,17 +254,3 @@ class Feed:
             if self.current
             else CurrencyLost(position=position, age=self.age)
         )
-
-
-class _Turnstile:
-    """Wakes all who wait, each time that it turns; two thousand long-polls must not wake at every reading."""
-
-    def __init__(self) -> None:
-        self._event = asyncio.Event()
-
-    async def wait(self) -> None:
-        await self._event.wait()
-
-    def turn(self) -> None:
-        event, self._event = self._event, asyncio.Event()
-        event.set()
