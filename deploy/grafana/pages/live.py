@@ -58,6 +58,16 @@ LIVE = Page(
                     unit="s",
                     bad=60,
                 ),
+                Panel(
+                    title="Rows of the log that were pruned",
+                    reading="What is older than history.keep goes, a little at a time. None where that is not set.",
+                    queries=[
+                        Query(
+                            expr=f"increase(policyd_history_pruned_rows_total{HERE}[1h])",
+                            legend="{{instance}}",
+                        )
+                    ],
+                ),
             ],
         ),
     ],

@@ -170,6 +170,11 @@ SERVICE = Page(
                     unit="bytes",
                 ),
                 Panel(
+                    title="Lookups under way",
+                    reading="Those that wait for a backend. At lookup.max_pending, more are told to come again.",
+                    queries=[Query(expr=f"policyd_lookups_pending{HERE}", legend="{{instance}}")],
+                ),
+                Panel(
                     title="Cores",
                     reading="One process uses one core; near 1, another process is needed (policyd@.service).",
                     queries=[
