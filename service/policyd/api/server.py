@@ -79,10 +79,11 @@ class Server(web.Server):
         super().connection_lost(handler, exc)
 
     def _begin(self, request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
+        # Every hit passes here. Who is one too many is among the silent until its first request, which is its last.
         if self._silent:
             self._silent.pop(request.protocol, None)
-        if self._surplus and request.protocol in self._surplus:
-            return self._turn_away(request)
+            if self._surplus and request.protocol in self._surplus:
+                return self._turn_away(request)
         return self._answer(request)
 
     async def _turn_away(self, request: web.BaseRequest) -> web.StreamResponse:
