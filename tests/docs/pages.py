@@ -32,7 +32,8 @@ def blocks(page: Path, *languages: str) -> list[Block]:
 
 
 def typed(block: Block) -> Iterator[tuple[int, str]]:
-    """Each command of a console, and its line; what a command prints is not one."""
-    for number, line in enumerate(block.text.splitlines()):
+    """Each command of a console, and its line; what a command prints is not one, and one that goes on is put together."""
+    text = re.sub(r" \\\n +", " ", block.text)
+    for number, line in enumerate(text.splitlines()):
         if line.startswith("$ "):
             yield block.line + number, line.removeprefix("$ ").split("   #")[0].rstrip()

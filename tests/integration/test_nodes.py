@@ -96,7 +96,7 @@ async def test_every_replica_shows_every_node_and_forgets_the_dead(dsn: str, db:
 
 
 async def test_the_list_says_how_far_each_node_is_and_what_went_wrong(db: Connection, run: Run) -> None:
-    assert (await run("nodes")).output == "no node has reported yet\n"
+    assert (await run("nodes")).output.startswith("no node has reported yet")
     old = await change(db, 1)
     new = await change(db, 2)
     await node(db, "behind", old)

@@ -92,7 +92,9 @@ def _show(states: Sequence[NodeState], *, as_json: bool) -> None:
     elif states:
         show_table(_COLUMNS, [_row(state) for state in states], unbroken=3)
     else:
-        click.echo("no node has reported yet")
+        click.echo(
+            "no node has reported yet; each does within seconds of its start, if its token has scope status"
+        )
 
 
 def described(state: NodeState) -> dict[str, Any]:
