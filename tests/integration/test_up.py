@@ -169,6 +169,12 @@ def test_a_change_in_sql_is_answered_by_the_next_lookup_that_knows_of_it(fresh_s
         ).split()[2:]
         status, _, body = running.ask("/tenant/new", Policy_Position=f"{number}-{stamp}")
         assert (status, "answer" in json.dumps(body)) == (200, True)
+        # Beside it, the keys that the first run made are those that doctor looks at.
+        examined = subprocess.run(
+            [sys.executable, "-m", "policyd", "doctor", "--set", f"embedded.state={fresh_state}"],
+            check=False, capture_output=True, text=True,
+        )  # fmt: skip
+        assert "every private key that rows name is there and fits" in examined.stdout
         running.end()
 
 

@@ -10,13 +10,16 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from policyd.config import Config, DatabaseConfig
+from policyd.config import Config, DatabaseConfig, KeyRootConfig
+from policyd.config_loader import Loaded
 from policyd.errors import ConfigError
 from policyd.store.embedded import running_dsn
 from policyd.store.people import act_as
 from policyd.store.pool import Connection, close, connect
 
 T = TypeVar("T")
+KEYS = "dkim"
+"""Where in the state directory of `policyd up` the keys of the example are."""
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -36,6 +39,14 @@ def reachable(config: Config) -> DatabaseConfig:
             hint="start one with `policyd up` (or make run), or say where it is with POLICYD_DATABASE_DSN",
         )
     return replace(config.database, dsn=dsn)
+
+
+def with_example_keys(loaded: Loaded, config: Config) -> Config:
+    """Private keys are those that the first run of `policyd up` made, unless somebody says where they are."""
+    made = config.embedded.state / KEYS
+    if any(key.startswith("keys.default.") for key in loaded.origins) or not made.is_dir():
+        return config
+    return replace(config, keys={**config.keys, "default": KeyRootConfig(dir=made)})
 
 
 @asynccontextmanager

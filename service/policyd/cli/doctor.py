@@ -10,7 +10,7 @@ import click
 
 from policyd.cli.asking import why_not
 from policyd.cli.configured import configured
-from policyd.cli.connecting import person, run
+from policyd.cli.connecting import person, run, with_example_keys
 from policyd.config import Config
 from policyd.config_loader import Loaded
 from policyd.operate.doctor import examine
@@ -46,6 +46,8 @@ def doctor(context: click.Context, loaded: Loaded, *, as_json: bool, most_keys: 
 
 async def _examine(loaded: Loaded, *, most_keys: int, as_json: bool) -> list[Finding]:
     config = loaded.config
+    if config.database.is_embedded:
+        config = with_example_keys(loaded, config)
     # Where an embedded PostgreSQL would keep its files is nobody's setting.
     given = [origin for key, origin in loaded.origins.items() if key != "embedded.state"]
     where = sorted({origin.partition(",")[0] for origin in given})

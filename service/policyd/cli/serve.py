@@ -16,10 +16,10 @@ import uvloop
 
 from policyd import app
 from policyd.cli.configured import configured
-from policyd.cli.connecting import person, reachable
+from policyd.cli.connecting import KEYS, person, reachable, with_example_keys
 from policyd.cli.greeting import greeting
 from policyd.cli.terminal import terminal_watch
-from policyd.config import Config, KeyRootConfig
+from policyd.config import Config
 from policyd.config_loader import Loaded
 from policyd.errors import DatabaseUnavailable
 from policyd.observe.events import CurrencyRegained, Observation, Observer, ReloadAsked
@@ -33,8 +33,6 @@ from policyd.store.samples import Samples, is_untouched, read_samples
 
 _FILES = 65_536
 """Open files that are enough for every node's long-poll and all its lookups."""
-_KEYS = "dkim"
-"""Where in the state directory the keys of the example are."""
 
 
 @click.command("serve")
@@ -83,7 +81,7 @@ async def _up(loaded: Loaded, config: Config, server: embedded.Server | None, to
     token = config.embedded.state / "token"
     credential = config.embedded.state / "credential.json"
     samples = await _prepare(config, token, credential)
-    config = _with_example_keys(loaded, config)
+    config = with_example_keys(loaded, config)
     options = (
         ["--state", str(config.embedded.state)]
         if "a flag" in loaded.origins.get("embedded.state", "")
@@ -114,14 +112,6 @@ async def _up(loaded: Loaded, config: Config, server: embedded.Server | None, to
             await asyncio.Event().wait()
 
 
-def _with_example_keys(loaded: Loaded, config: Config) -> Config:
-    """Private keys are those that the first run made, unless somebody says where they are."""
-    made = config.embedded.state / _KEYS
-    if any(key.startswith("keys.default.") for key in loaded.origins) or not made.is_dir():
-        return config
-    return replace(config, keys={**config.keys, "default": KeyRootConfig(dir=made)})
-
-
 def _when_current(call: Callable[[], None]) -> Observer:
     def observe(observation: Observation) -> None:
         if isinstance(observation, CurrencyRegained):
@@ -137,8 +127,8 @@ async def _prepare(config: Config, token: Path, credential: Path) -> Samples:
         if applied:
             _say(f"schema: applied {applied[0].name} to {applied[-1].name}")
         if await is_untouched(connection):  # before the rows: once those are there, nobody makes them keys
-            made = await asyncio.to_thread(make_keys, example_root(), config.embedded.state / _KEYS)
-            _say(f"keys: made {made} in {config.embedded.state / _KEYS}")
+            made = await asyncio.to_thread(make_keys, example_root(), config.embedded.state / KEYS)
+            _say(f"keys: made {made} in {config.embedded.state / KEYS}")
         imported = await import_example(connection, example_root())
         if imported is not None:
             _say(f"policy: imported the example in {example_root()}")
