@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tests.bench.client import Answered, Load
+from tests.bench.injector import Mails, Received
 from tests.bench.machine import Cores
 
 
@@ -39,6 +40,14 @@ class Client(Child):
     async def load(self, load: Load) -> Answered:
         """What *load* was answered with."""
         return Answered(**await self.ask(**asdict(load)))
+
+
+class Injector(Child):
+    """The mail generator."""
+
+    async def send(self, mails: Mails) -> Received:
+        """What became of *mails*."""
+        return Received(**await self.ask(**asdict(mails)))
 
 
 class Server(Child):
@@ -86,6 +95,15 @@ async def client(where: Cores) -> AsyncIterator[Client]:
     """A load generator."""
     async with _running("client", str(where.client)) as process:
         child = Client(process)
+        await child.listen()
+        yield child
+
+
+@asynccontextmanager
+async def injector(where: Cores) -> AsyncIterator[Injector]:
+    """A mail generator."""
+    async with _running("injector", str(where.client)) as process:
+        child = Injector(process)
         await child.listen()
         yield child
 

@@ -70,6 +70,11 @@ class Kumod:
         """The environment of every process of this kumod."""
         return {**os.environ, "KUMO_NODE_ID_PATH": str(self.directory / "nodeid"), **self.environment}
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     async def stop(self, by: signal.Signals = signal.SIGTERM) -> None:
         """End it, if it still runs; `SIGKILL` is a crash."""
         process, reader = self._process, self._reader
