@@ -76,7 +76,10 @@ end
 local function ask(cache, question, now, era)
   local changes = mod.known_changes()
   local floor, attempt = 0, 0
-  if my_changes and my_changes.lost then
+  -- While nobody knows what changed, what comes may be older than what was
+  -- known, or of another history.
+  local is_lost = my_changes and my_changes.lost or false
+  if is_lost then
     attempt = handles.try(now)
   end
   local env
@@ -92,7 +95,7 @@ local function ask(cache, question, now, era)
     else
       local revision = changes and known.outdated(env, changes)
       if not revision then
-        return env, false, changes and changes.number
+        return env, is_lost, changes and changes.number
       elseif revision <= floor then
         return env, true
       end

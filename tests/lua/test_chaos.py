@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 
 from tests.lua.chaos.actions import act, restore
-from tests.lua.chaos.judging import judge_converged, judge_mail, known
+from tests.lua.chaos.judging import judge_converged, judge_mail, known, questions
 from tests.lua.chaos.states import TENANT, Change, State
 from tests.lua.chaos.world import World, world
 from tests.lua.sites import ask
@@ -43,6 +43,7 @@ def opened(postgres, dsn, kumod, tmp_path) -> Callable[..., AbstractAsyncContext
 
 async def day(here: World, rng: random.Random) -> None:
     node = here.node
+    here.often = rng.sample(range(len(questions())), 8)
     await node.start()
     for _ in range(EPISODES):
         for _ in range(ACTS):

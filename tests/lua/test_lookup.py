@@ -234,6 +234,20 @@ async def test_a_script_without_pre_init_reads_what_the_node_has_stored(site):
     assert await node.script() == ["gold"]
 
 
+async def test_what_comes_while_nobody_knows_what_changed_is_good_as_stale_only(site):
+    site.store = site.store.parent / "nowhere" / "store.db"
+    node = await site.kumod(site.policy(ASK))
+    await site.db.execute(ROWS)
+    await node.advance(2)
+    assert "stale" not in await ask(node, "tenant", "acme")
+    for cache in node.process.memos.caches.values():
+        cache.entries.clear()
+    node.process.bump_epoch()  # so that a new context asks
+    assert (await ask(node, "tenant", "acme"))["stale"] is True
+    await node.advance(6)
+    assert "stale" not in await ask(node, "tenant", "acme")
+
+
 async def test_many_handlers_at_once_ask_the_service_once(site):
     node = await site.node(ASK, rows=ROWS)
     asking = [node.process.call("ask", "tenant", "acme") for _ in range(20)]

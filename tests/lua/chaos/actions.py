@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeAlias
 
-from tests.lua.chaos.judging import judge, judge_mail, questions
+from tests.lua.chaos.judging import Question, judge, judge_mail, questions
 from tests.lua.chaos.states import DOMAIN, TENANT
 from tests.lua.chaos.world import World
 
@@ -197,8 +197,17 @@ async def advance(world: World, rng: random.Random) -> str:
 
 
 async def ask(world: World, rng: random.Random) -> str:
-    question = rng.choice(questions())
+    question = rng.choice(asked_about(world, rng))
     return f"ask {question}: {await judge(world, question)}"
+
+
+def asked_about(world: World, rng: random.Random) -> list[Question]:
+    """Most often what was asked before, or what the last change has changed."""
+    everything = questions()
+    before, now = world.active.states[-2:] if len(world.active.states) > 1 else 2 * [world.active.state]
+    changed = [question for question in everything if question.said(before) != question.said(now)]
+    often = [everything[i] for i in world.often]
+    return rng.choice([changed or often, often, everything])
 
 
 async def receive(world: World, rng: random.Random) -> str:
@@ -227,7 +236,7 @@ async def look_at_queue(world: World, rng: random.Random) -> str:
 
 ACTIONS: dict[Action, float] = {
     change: 8,
-    change_unlogged: 1,
+    change_unlogged: 2,
     change_in_bulk: 0.3,
     prune: 1,
     fault: 5,

@@ -66,6 +66,8 @@ class World:
     store: Path
     story: list[str] = field(default_factory=list)
     accepted: list[Any] = field(default_factory=list)
+    often: list[int] = field(default_factory=list)
+    """Numbers of the questions that are asked again and again."""
     active: History = field(init=False)
 
     def __post_init__(self) -> None:
