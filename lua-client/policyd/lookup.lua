@@ -131,13 +131,16 @@ end
 local function caches(kind)
   local both = l1[kind]
   if not both then
-    local fetching = require 'policyd.fetching'
+    -- What fetches is loaded when something is to be fetched: most contexts are
+    -- made for a queue that L1 has the answer for.
     both = {
       -- By what is asked, which strangers choose; and by what exists.
       asked = memoized(kind, function(path, era, floor)
+        local fetching = require 'policyd.fetching'
         return fetching.reduced(mod, asking, path, era, floor)
       end),
       rows = memoized(kind .. '.rows', function(path, era, floor)
+        local fetching = require 'policyd.fetching'
         return fetching.row(asking, my_changes, path, era, floor)
       end),
     }

@@ -38,11 +38,8 @@ _LOADS = {
         end
     """,
 }
-# And what get_queue_config needs besides.
-_LOADS["refresh"] = (
-    _LOADS["policyd"]
-    + "require 'policyd.queue_config' require 'policyd.fetching' require 'policyd.reduction'"
-)
+# And what get_queue_config needs besides, for an answer that is in L1.
+_LOADS["refresh"] = _LOADS["policyd"] + "require 'policyd.queue_config'"
 _POLICY = """
 package.path = '{client}/?.lua;{client}/?/init.lua;{share}/?.lua;' .. package.path
 local kumo = require 'kumo'
