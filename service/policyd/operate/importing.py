@@ -12,7 +12,7 @@ from policyd.operate.differences import besides as in_database_alone
 from policyd.operate.reach import Reach, read_reach
 from policyd.store import rows as store
 from policyd.store.notices import notices_of
-from policyd.store.pool import Connection
+from policyd.store.pool import REFERS, Connection
 from policyd.store.shaping import other_providers
 from policyd.store.tables import OF_KIND, TABLES
 from policyd.transfer.dkim import USUAL_HEADERS
@@ -187,7 +187,7 @@ async def _delete_besides(
     try:
         await store.delete_besides(connection, rows, transfer.kinds)
     except Conflict as error:
-        if error.hint is not None:
+        if error.hint not in (None, REFERS):
             raise
         hint = "what is not in the files is still needed: add it to them, or take away first what needs it"
         raise Conflict(error.constraint, str(error), hint=hint) from error

@@ -71,7 +71,7 @@ _ROLES = (
     "log in as a member of policyd_owner (everything), policyd_editor (rows) or policyd_reader;"
     " sql/README.md says who may do what"
 )
-_REFERS = "the row that it names has to be there first, and to stay as long as others name it"
+REFERS = "the row that it names has to be there first, and to stay as long as others name it"
 _NEXT: Final[tuple[tuple[type[Exception], str], ...]] = (
     (asyncpg.InsufficientPrivilegeError, _ROLES),
     (asyncpg.UndefinedColumnError, "\\d policy.TABLE in psql shows its columns (policyd sql alone is psql)"),
@@ -94,7 +94,7 @@ def translated() -> Iterator[None]:
         # The detail of these two names a key; that of the others quotes the row, and whatever secret was put there.
         names_a_key = isinstance(error, asyncpg.UniqueViolationError | asyncpg.ForeignKeyViolationError)
         said = (error.message, error.detail if names_a_key else None)
-        hint = error.hint or (_REFERS if isinstance(error, asyncpg.ForeignKeyViolationError) else None)
+        hint = error.hint or (REFERS if isinstance(error, asyncpg.ForeignKeyViolationError) else None)
         raise Conflict(
             error.constraint_name or "", ": ".join(part for part in said if part), hint=hint
         ) from error
