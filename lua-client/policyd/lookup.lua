@@ -74,7 +74,7 @@ end
 -- An envelope from a cache, held against what is known; whether it is only good
 -- as stale; and else the revision up to which it was found to hold.
 local function ask(cache, question, now, era)
-  local changes = mod.known_changes()
+  mod.known_changes()
   local floor, attempt = 0, 0
   -- While nobody knows what changed, what comes may be older than what was
   -- known, or of another history.
@@ -86,6 +86,8 @@ local function ask(cache, question, now, era)
   for _ = 1, ROUNDS do
     asking = question
     env = cache(question.path, era, floor, attempt)
+    -- A fetch may take seconds; what changed meanwhile counts.
+    local changes = mod.known_changes()
     if env.try or known.expired(env, now) then
       local try = handles.try(now)
       if attempt > 0 or try == env.try then

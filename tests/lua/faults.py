@@ -15,6 +15,7 @@ Mode: TypeAlias = Literal[
     "refused",
     "silent",
     "slow",
+    "late",
     "error",
     "html",
     "truncated",
@@ -39,7 +40,7 @@ class Endpoint:
     """
     A listening port with a mode that a test changes: `await endpoint.be("silent")`.
 
-    through: to the service. refused: nobody listens. silent: accepts and never answers. slow: the first byte after *slow_for* seconds
+    through: to the service. late: so too, but answers to lookups arrive *slow_for* seconds after the service gave them. refused: nobody listens. silent: accepts and never answers. slow: the first byte after *slow_for* seconds
     of the node's clock. error: 500. html: 200 from a proxy with HTML. truncated: a body that ends too early. unauthorized: 401.
     plaintext: 403, as for what is only answered over TLS. nonsense: valid JSON that means nothing. cut: the connection ends without an answer.
     """
@@ -111,6 +112,8 @@ class Endpoint:
             with self._holding(line):
                 await self.clock.timer(self.slow_for)
             await self._pass_on(reader, writer, first=head)
+        elif self.mode == "late":
+            await self._pass_on(reader, writer, first=head, late="" if "/changes" in line else line)
         elif self.mode in _CANNED:
             status, kind, body = _CANNED[self.mode]
             length = len(body) + (100 if self.mode == "truncated" else 0)
@@ -128,14 +131,14 @@ class Endpoint:
             http.HOLDING[url] -= 1
 
     async def _pass_on(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, first: bytes = b""
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, first: bytes = b"", late: str = ""
     ) -> None:
         parts = urlsplit(self.target)
         there, back = await asyncio.open_connection(parts.hostname, parts.port)
         back.write(first)
         pipes = [
             asyncio.ensure_future(_pipe(reader, back, self._note)),
-            asyncio.ensure_future(_pipe(there, writer, None)),
+            asyncio.ensure_future(self._delay(there, writer, late) if late else _pipe(there, writer, None)),
         ]
         try:
             await asyncio.wait(pipes, return_when=asyncio.FIRST_COMPLETED)
@@ -144,6 +147,14 @@ class Endpoint:
             for pipe in pipes:
                 pipe.cancel()
             await asyncio.gather(*pipes, return_exceptions=True)
+
+    async def _delay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: str) -> None:
+        data = await reader.read(65536)
+        assert self.clock is not None, "late needs the node's clock: endpoint.clock = node.clock"
+        with self._holding(line):
+            await self.clock.timer(self.slow_for)
+        writer.write(data)
+        await _pipe(reader, writer, None)
 
     def _note(self, sent: bytes) -> None:
         line = sent.split(b"\r\n", 1)[0]

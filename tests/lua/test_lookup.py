@@ -127,6 +127,24 @@ async def test_a_request_that_the_service_refuses_says_nothing_about_the_service
     assert (await ask(node, "tenant", "acme"))["status"] == "found"
 
 
+async def test_an_answer_that_a_change_has_overtaken_is_not_taken_for_the_latest(site):
+    node = await site.node(ASK, rows=ROWS)
+    await site.endpoint.be("late")
+    site.endpoint.slow_for = 1.5
+    await node.advance(5)
+    async with node.process._moving:
+        asking = asyncio.ensure_future(ask(node, "tenant", "acme"))
+        while site.asked("/tenant/acme") == 0:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.05)
+        await site.db.execute("update policy.tenant set egress_pool = 'shared' where name = 'acme'")
+        position = await head(site.db)
+        while site.position() != position:
+            await asyncio.sleep(0.001)
+    found = await asking
+    assert found["answer"]["egress_pool"] == "shared" or found.get("stale")
+
+
 async def test_the_second_endpoint_answers_when_the_first_does_not(site):
     async with endpoint_before(site.endpoint.target, "html") as first:
         node = await site.kumod(policy([first.url, site.endpoint.url], site.token, site.store, ASK))

@@ -16,7 +16,18 @@ Action: TypeAlias = Callable[[World, random.Random], Awaitable[str]]
 
 SENDER, RECIPIENT = f"x@{DOMAIN}", f"y@{DOMAIN}"
 TENANTED = f"From: {SENDER}\r\nX-Tenant: {TENANT}\r\nSubject: s\r\n\r\nhi\r\n".encode()
-FAULTS = ("refused", "silent", "slow", "error", "html", "truncated", "unauthorized", "nonsense", "cut")
+FAULTS = (
+    "refused",
+    "silent",
+    "slow",
+    "late",
+    "error",
+    "html",
+    "truncated",
+    "unauthorized",
+    "nonsense",
+    "cut",
+)
 
 
 async def change(world: World, rng: random.Random) -> str:
@@ -40,6 +51,7 @@ async def fault(world: World, rng: random.Random) -> str:
     mode = rng.choice(FAULTS)
     ill = world.endpoints if rng.random() < 0.6 else [rng.choice(world.endpoints)]
     for endpoint in ill:
+        endpoint.slow_for = rng.choice([0.4, 1.5, 3.0])
         await world.lead(endpoint, mode)
     return f"{mode}: {len(ill)} endpoints"
 

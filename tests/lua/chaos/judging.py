@@ -68,34 +68,37 @@ def _queue(answer: dict[str, Any]) -> Any:
     return None if answer.get("hold") else answer["options"]["egress_pool"]
 
 
-def known(node: Node) -> str | None:
-    """The position up to which the handlers of this process have been told what changed; None when that is not at hand."""
+def known(node: Node, generation: int | None = None) -> str | None:
+    """
+    The position up to which the handlers of this process have been told what changed, lately or at a *generation*; None when
+    that is not at hand.
+    """
     cache = node.process.memos.caches.get("user.policyd.1.known")
-    newest = next(reversed(cache.entries.values()), None) if cache else None
-    if newest is None or not newest.results:
+    entries = dict(cache.entries) if cache else {}
+    key = next(reversed(entries), None) if generation is None else (None, str(generation))
+    entry = entries.get(key)
+    if entry is None or not entry.results:
         return None
-    window = decoded(plain(thawed(newest.results[0])))
+    window = decoded(plain(thawed(entry.results[0])))
     return window.get("position") if isinstance(window, dict) else None
 
 
 async def judge(world: World, question: Question) -> str:
     """Ask, and hold the answer against everything that was committed; what it was."""
     before = known(world.node)
-    results = await world.node.call("ask", question.kind, *question.arguments)
+    results = await world.node.call("asked", question.kind, *question.arguments)
     assert results is not None
-    found = json.loads(results[0])
+    found, generation = json.loads(results[0]), results[1]
     if found["status"] == "unknown":
         return "unknown"
     value = question.read(found["answer"]) if found["status"] == "found" else None
-    if found.get("stale") or before is None:
+    told = known(world.node, generation) or before
+    if found.get("stale") or told is None:
         ever = [state for each in world.histories for state in each.states]
         assert value in map(question.said, ever), f"{question} is {value!r}, which nobody ever committed"
         return f"{value!r}, stale"
-    allowed = [question.said(state) for state in since(world, before)]
-    if (after := known(world.node)) is not None and after != before:
-        # What replaced it while it was asked for may have answered.
-        allowed += [question.said(state) for state in since(world, after)]
-    assert value in allowed, f"{question} is {value!r}, and since {before} there was only {allowed}"
+    allowed = [question.said(state) for state in since(world, told)]
+    assert value in allowed, f"{question} is {value!r}, and since {told} there was only {allowed}"
     return repr(value)
 
 

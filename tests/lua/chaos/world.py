@@ -19,6 +19,16 @@ from tests.lua.faults import Endpoint, endpoint_before
 from tests.lua.kumo_sim.node import Node
 from tests.lua.sites import ASK, MODULES, policy
 
+# Which changes were known when the answer was given, too.
+ASKED = (
+    ASK
+    + """
+kumo.on('asked', function(kind, ...)
+  local found = lookup.ask(kinds[kind](...))
+  return kumo.json_encode(found), require('policyd.handles').generation:sum()
+end)
+"""
+)
 SCOPES = ("lookup", "dkim", "auth", "status")
 CURRENT_WITHIN = 20.0
 
@@ -135,7 +145,7 @@ async def world(
         token, store = folder / "policyd.token", folder / "store.db"
         token.write_text(TOKEN)
         urls = [endpoint.url for endpoint in endpoints]
-        node = await kumod(policy(urls, token, store, ASK + MODULES, **options), started=False)
+        node = await kumod(policy(urls, token, store, ASKED + MODULES, **options), started=False)
         for endpoint in endpoints:
             endpoint.clock = node.clock
         yield World((histories[0], histories[1]), tuple(replicas), tuple(endpoints), node, store)

@@ -37,7 +37,7 @@ REAL_SECONDS = 10.0
 # What runs in this process answers within as many turns of the loop, however slow the machine is.
 TURNS = 100
 # What does not (PostgreSQL) has had its time after as many steps of a wait.
-PROMPT_STEPS = 40
+PROMPT_STEPS, PROMPT_WITHIN = 40, 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,12 +308,14 @@ class Process:
         When *within* is over, time stands still, and a slow machine gets a few real seconds to catch up.
         """
         end, last = self.clock.now + within, time.monotonic() + REAL_SECONDS
-        looks = itertools.chain(itertools.repeat(4, PROMPT_STEPS), itertools.repeat(1))
+        # Who lets minutes pass waits for time, and for those outside only at first.
+        prompt = PROMPT_STEPS if within <= PROMPT_WITHIN else PROMPT_STEPS // 4
+        pauses = itertools.chain(itertools.repeat(4 * [0.005], prompt), itertools.repeat([0.001]))
         while True:
-            for _ in range(next(looks)):
+            for pause in next(pauses):
                 if await _holds(condition):
                     return
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(pause)
                 await self.settle()
             if self.clock.now < end:
                 await self.advance(step)

@@ -29,6 +29,7 @@ class Conn(Userdata):
     def __init__(self, process: "Process", path: str, busy_timeout: float) -> None:
         self._process = process
         self._busy_timeout = busy_timeout
+        self._is_full = False
         try:
             self._db: sqlite3.Connection | None = sqlite3.connect(path, timeout=0, isolation_level=None)
         except sqlite3.Error as error:
@@ -58,11 +59,11 @@ class Conn(Userdata):
     def _execute(self, sql: str, bound: Any) -> Any:
         if self._db is None:
             raise KumoError("connection was closed")
-        if self._process.disk_full:
+        if self._is_full != self._process.disk_full:
+            self._is_full = self._process.disk_full
             # No page more than there are: what needs one gets SQLITE_FULL from sqlite itself.
-            self._db.execute("pragma max_page_count = 1").close()
-        else:
-            self._db.execute("pragma max_page_count = 1073741823").close()
+            most = 1 if self._is_full else 1073741823
+            self._db.execute(f"pragma max_page_count = {most}").close()
         cursor = self._db.execute(sql, self._fitting(sql, bound))
         if cursor.description is None:
             return self._db.execute("select changes()").fetchone()[0]
