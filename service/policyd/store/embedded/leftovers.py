@@ -37,6 +37,11 @@ class Found:
         return any(argument.startswith(MARK) for argument in self.command)
 
     @property
+    def is_ending(self) -> bool:
+        # The kernel has taken its memory away, and its arguments with it; a moment later it is gone.
+        return not self.command
+
+    @property
     def is_backend(self) -> bool:
         # Children of a postmaster say what they are: `postgres: checkpointer`.
         return self.command[:1] != () and self.command[0].startswith("postgres: ")
@@ -50,7 +55,7 @@ def clear(data: Path, sockets: Path) -> None:
     """
     last_was_ours = _last_was_ours(data)
     for found in list(processes(data)):
-        if not found.is_marked and not found.is_backend:
+        if not (found.is_marked or found.is_backend or found.is_ending):
             raise EmbeddedUnavailable(
                 f"process {found.pid} uses {data}, and policyd did not start it: {' '.join(found.command)[:200]}",
                 hint="stop it if nobody needs it, then start again",
