@@ -8,6 +8,7 @@ from generating.commands import commands_page, manual_page
 from generating.configuration import configuration_page
 from generating.lookups import lookups_page
 from generating.metrics import metrics_page
+from generating.sizing import sizing_page
 from generating.tables import options_page, tables_page
 
 ROOT = Path(__file__).parents[1]
@@ -24,6 +25,7 @@ def generated() -> Mapping[Path, str]:
         DOCS / "reference/metrics.md": metrics_page(),
         DOCS / "reference/tables.md": tables_page((ROOT / "sql/schema.sql").read_text()),
         DOCS / "reference/options.md": options_page(ROOT / "sql/options.toml"),
+        DOCS / "sizing.md": sizing_page(DOCS / "sizing.json"),
         DOCS / "man/policyd.1": manual_page(),
     }
 

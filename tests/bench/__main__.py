@@ -77,7 +77,7 @@ def main() -> None:
         rows = runner.run(measure())
     show(rows, machine)
     if asked.json is not None:
-        asked.json.write_text(to_json(rows), encoding="utf-8")
+        asked.json.write_text(to_json(rows, machine), encoding="utf-8")
 
 
 async def _measure(bench: Bench, only: list[str]) -> list[Row]:

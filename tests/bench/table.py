@@ -42,6 +42,6 @@ def show(rows: Sequence[Row], title: str) -> None:
     console.print(table)
 
 
-def to_json(rows: Sequence[Row]) -> str:
-    """The table for programs."""
-    return json.dumps([asdict(row) for row in rows], indent=1)
+def to_json(rows: Sequence[Row], machine: str) -> str:
+    """The table for programs, and for the page on sizing."""
+    return json.dumps({"machine": machine, "rows": [asdict(row) for row in rows]}, indent=1) + "\n"
