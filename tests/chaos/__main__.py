@@ -44,6 +44,7 @@ def main() -> int:
         status = 130
     except BaseExceptionGroup as group:
         chaos.tally.is_wrong("the chaos itself failed: " + "".join(traceback.format_exception(group)))
+    print("" if status == 0 else "broken off; until then:")
     print(chaos.tally.report(time.monotonic() - began, chaos.judge.oldest))
     print(f"processor time: {_processor_time():.0f} s")
     if chaos.tally.wrong:

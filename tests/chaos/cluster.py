@@ -9,7 +9,7 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
@@ -93,14 +93,13 @@ class Cluster:
 
     async def kill(self) -> None:
         """Kill -9, the postmaster first."""
-        self._signal(signal.SIGKILL, self._pids())
         await self._end(signal.SIGKILL)
 
     def pause(self) -> None:
-        self._signal(signal.SIGSTOP, self._pids())
+        self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        self._signal(signal.SIGCONT, self._pids())
+        self._signal(signal.SIGCONT)
 
     async def copy(self) -> None:
         """Keep what it is now: it must not run."""
@@ -128,22 +127,17 @@ class Cluster:
     def _data(self, place: int) -> Path:
         return self._servers[place].layout.data
 
-    def _pids(self) -> list[int]:
-        first = self.server.pid
-        others = [found.pid for found in leftovers.processes(self._data(self._at)) if found.pid != first]
-        return ([first] if first is not None else []) + others
-
-    def _signal(self, number: signal.Signals, pids: Iterable[int]) -> None:
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+    def _signal(self, number: signal.Signals, *, postmaster: bool = False) -> None:
+        """Signal every process of it, or the postmaster alone: whoever works in its directory, and nobody who has a number."""
+        for found in sorted(leftovers.processes(self._data(self._at)), key=lambda each: not each.is_marked):
+            if found.is_marked or not postmaster:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(found.pid, number)
 
     async def _end(self, number: signal.Signals) -> None:
         self.resume()
-        if self.server.pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.server.pid, number)
-            await self.server.ended()
+        self._signal(number, postmaster=number is not signal.SIGKILL)
+        await self.server.ended()
         await asyncio.to_thread(self.server.clear)
 
 
