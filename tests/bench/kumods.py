@@ -60,8 +60,24 @@ end)
 """,
 }
 _ROWS = """
-insert into policy.listener_domain (domain, relay_to) select format('d%s.example', lpad(i::text, 5, '0')), true from generate_series(0, $1 - 1) i;
-insert into policy.tenant (name, egress_pool) select 't' || lpad(i::text, 5, '0'), 'bench' from generate_series(0, $1 - 1) i;
+insert into policy.listener_domain (domain, relay_to, relay_from, log_oob, log_arf)
+  select format('d%s.example', lpad(i::text, 5, '0')), true, '{192.0.2.0/24,198.51.100.0/24}', 'LogThenDrop', 'LogThenRelay'
+    from generate_series(0, $1 - 1) i;
+insert into policy.tenant (name, egress_pool, options)
+  select 't' || lpad(i::text, 5, '0'), 'bench', '{"max_age": "2 days", "retry_interval": "10m", "max_retry_interval": "2h"}'
+    from generate_series(0, $1 - 1) i;
+"""
+_DOMAIN = """
+relay_to = true
+relay_from = ['192.0.2.0/24', '198.51.100.0/24']
+log_oob = 'LogThenDrop'
+log_arf = 'LogThenRelay'
+"""
+_TENANT = """
+egress_pool = 'bench'
+max_age = '2 days'
+retry_interval = '10m'
+max_retry_interval = '2h'
 """
 _POOL = """
 insert into policy.egress_source (name) values ('bench');
@@ -87,8 +103,8 @@ async def fill(db: Connection, keys: int) -> None:
 
 def write_files(directory: Path, keys: int) -> None:
     """The same in the helpers' files."""
-    domains = "".join(f'["d{i:05d}.example"]\nrelay_to = true\n' for i in range(keys))
-    tenants = "".join(f"[tenant.'t{i:05d}']\negress_pool = 'bench'\n" for i in range(keys))
+    domains = "".join(f'["d{i:05d}.example"]\n{_DOMAIN}' for i in range(keys))
+    tenants = "".join(f"[tenant.'t{i:05d}']\n{_TENANT}" for i in range(keys))
     (directory / "listener_domains.toml").write_text(domains)
     (directory / "queues.toml").write_text(
         f"tenant_header = 'X-Tenant'\n[queue.default]\negress_pool = 'bench'\n{tenants}"
