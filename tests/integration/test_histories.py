@@ -209,3 +209,22 @@ async def test_one_batch_never_mixes_answers_of_two_histories(database: Replacea
             status, answers, headers = await service.post("/batch", paths)
             assert [answer["status"] for answer in answers] == [404, 200]
             assert (status, headers["Policy-Position"]) == (200, await head(promoted))
+
+
+async def test_who_asks_from_a_history_that_is_replaced_meanwhile_is_told_so(database: Replaceable) -> None:
+    other = await database.copy()
+    async with database.connection() as db, database.connection(other) as promoted:
+        ours = await allow(db, "both.example")
+        await allow(promoted, "both.example", "more.example")
+        async with proxying(database.dsn) as proxy, following(proxy.dsn) as service:
+            await service.reach(ours)
+            proxy.fall_silent("lookups")
+            asked = asyncio.create_task(status_of(service, "/listener-domain/both.example", ours))
+            await asyncio.sleep(0.2)  # its position has been looked at, and its documents are on their way
+            proxy.lead_to(other)
+            proxy.cut("change feed")
+            proxy.let_in()
+            await service.observations.wait_for(is_replacement)
+            proxy.heal()
+            assert await asked == 409
+            assert await status_of(service, "/listener-domain/both.example") == 200

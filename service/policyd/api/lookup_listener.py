@@ -129,10 +129,14 @@ class LookupListener:
             )
         asked = Asked(request=request, target=target, bearer=bearer, peer=peer_of(request))
         self._keep_to_drills(route, asked)
-        position = position_of(request)
-        if position is not None and route.answers_policy:
+        position = position_of(request) if route.answers_policy else None
+        history = self._feed.history
+        if position is not None:
             await self._answering.history.reach(position)
         response = await route.answer(asked)
+        if position is not None and history != self._feed.history:
+            # The database was replaced while this was answered: the position may be lost.
+            await self._answering.history.reach(position)
         # A long-poll was asked before the drill began.
         self._keep_to_drills(route, asked)
         return response
