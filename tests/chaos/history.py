@@ -137,14 +137,16 @@ class History:
         """
         Of which an answer that is current has to come, if it knew all that was committed at *begin*.
 
-        Several, where the database became another one between *begin* and *end*.
+        Several, where the database became another one between *begin* and *end*; none, where nothing is known of the beginning.
         """
         place = bisect_right(self._heads, begin, key=lambda head: head[0])
+        if not place:
+            return []
         since = max((at for at, _, _, is_reset in self._heads[:place] if is_reset), default=0.0)
         resets = [
             Floor(state, at) for at, _, state, is_reset in self._heads[place:] if is_reset and at <= end
         ]
-        return ([Floor(self._heads[place - 1][2], since)] if place else []) + resets
+        return [Floor(self._heads[place - 1][2], since), *resets]
 
     def ended(self, state: State) -> float | None:
         """When something else became true than *state*; None: it is the newest."""

@@ -62,6 +62,7 @@ def told(pool: str | None, at: float, **what: Any) -> Told:
         # Of a history that is not the database's any more, or not yet.
         (told(None, 45, label=position(3), current_since=38), "right"),
         (told(None, 45, label=position(3), current_since=41), "wrong"),
+        (told(None, 45, label=position(3), current_since=0.5), "right"),
         (told("gold", 45, label=position(1), current_since=41), "right"),
         (told("gold", 45, label=position(1), current_since=38), "right"),
         (told(None, 55, label=position(2, 1), current_since=52), "right"),
