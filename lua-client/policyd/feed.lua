@@ -91,6 +91,13 @@ function Feed:lose_store(problem)
   store.switch_off(problem)
 end
 
+-- Others may have found it damaged, and keep nothing in it since then.
+function Feed:notice_lost_store()
+  if self.db and handles.store:sum() ~= handles.STORE_OPEN then
+    self.db = nil
+  end
+end
+
 -- Writes to the store; nil when there is none, or there is none any more.
 -- What passes (a full disk) is raised: then nothing was taken in.
 function Feed:write(...)
@@ -215,6 +222,7 @@ function Feed:read_on()
   end
   local other = self:other_history(self.known and self.known.number)
   news = other or news
+  self:notice_lost_store()
   local now = os.time()
   news.number, news.stamp = known.position(news.position)
   if news.reset or not self.known then

@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from tests.lua.sites import ASK, ROWS, ask
+from tests.lua.sites import ASK, MODULES, ROWS, ask
 
 
 def set_aside(site):
@@ -73,6 +73,19 @@ async def test_damage_found_later_switches_the_store_off_and_the_service_answers
 
     await node.until(is_heard)
     assert any("is not used until kumod restarts" in text for _, text in node.logged)
+
+
+async def test_queues_follow_their_rows_when_somebody_has_found_the_store_damaged(site):
+    node = await site.node(
+        MODULES + "kumo.on('damage', function() require('policyd.store').switch_off 'damage' end)", rows=ROWS
+    )
+    await node.advance(1)
+    # The feed, which has it open, does not see any.
+    await node.call("damage")
+    queue = await node.queue("acme@a.example")
+    await node.advance(10)
+    await site.db.execute("update policy.tenant set egress_pool = 'shared' where name = 'acme'")
+    await node.until(lambda: queue.config["egress_pool"] == "shared")
 
 
 async def test_a_directory_that_is_not_there_is_said_and_does_without(site):
