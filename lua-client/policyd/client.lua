@@ -81,47 +81,6 @@ local function send(url, asked, seconds)
   }
 end
 
-local PROBLEM = '"urn:policyd:problem:([%w-]+)"'
-local DRILL = '"urn:policyd:problem:drill"'
-local SAYS = {
-  [400] = 'refuses the request',
-  [401] = 'does not accept the token',
-  [403] = 'says that the token may not ask this',
-  [409] = 'has another history than the one this node knows',
-  [429] = 'is asked too often',
-  [503] = 'cannot answer at the moment',
-}
-local SAYS_OF_PROBLEM = {
-  drill = 'fails on purpose, for a drill',
-  plaintext = 'answers this over TLS, or to its own machine, only: '
-    .. 'https:// is needed in endpoints',
-  ['key-unusable'] = 'has a private key there that cannot be used',
-  ['key-gone'] = 'has another private key there now',
-}
-
--- What fails because of a drill is something that the node tells of.
-local function note_drill(problem)
-  if problem:find(DRILL, 1, true) then
-    handles.drill:observe(os.time())
-    handles['count.drilled']:increment(1)
-  end
-end
-
--- What is wrong, and the name of the service's own problem if it is one.
-local function problem_with(response)
-  local status, body = response.status, response.body
-  local name = body:match(PROBLEM)
-  note_drill(body)
-  local says = SAYS_OF_PROBLEM[name] or SAYS[status] or 'failed'
-  -- The scope, the domain or the network that a token lacks.
-  local needed = name == 'forbidden'
-    and body:match '"detail":"[^"]-: ([%w .*_-]+) is needed"'
-  if needed then
-    says = string.format('%s: %s is needed', says, needed)
-  end
-  return string.format('status %d: it %s', status, says), name
-end
-
 -- One endpoint: its response, or nil and what is wrong with it.
 local function ask(endpoint, path, asked, seconds)
   local ok, response = pcall(send, endpoint .. path, asked, seconds)
@@ -134,7 +93,7 @@ local function ask(endpoint, path, asked, seconds)
     token = nil
   end
   if not asked.expects[status] then
-    local says, problem = problem_with(response)
+    local says, problem = require('policyd.problems').of(response)
     local is_apart = asked.is_apart and status ~= 401
     return nil,
       says,
@@ -142,7 +101,7 @@ local function ask(endpoint, path, asked, seconds)
       problem ~= nil and (status == 400 or is_apart),
       status
   end
-  local number = known.position(response.position)
+  local number, stamp = known.position(response.position)
   if not number then
     return nil,
       string.format(
@@ -151,6 +110,8 @@ local function ask(endpoint, path, asked, seconds)
       )
   elseif asked.position and number < known.position(asked.position) then
     return nil, 'is behind what this node knows already'
+  elseif handles.is_lost(known.packed(number, stamp), os.time()) then
+    return nil, 'answers from a history that has just been replaced'
   end
   response.number = number
   return response
@@ -275,7 +236,7 @@ function mod.batch(paths, position, seconds)
       if got then
         answers[paths[i]] = envelope.labelled(got, response)
       else
-        note_drill(text)
+        require('policyd.problems').note_drill(text)
       end
     end
     return answers

@@ -136,8 +136,9 @@ local function concerns_built(map)
   return false
 end
 
--- `is_other`: what was read before is of another history.
-function Feed:begin_anew(news, now, is_other)
+-- `lost`: the last position known of another history, which was read before.
+function Feed:begin_anew(news, now, lost)
+  local is_other = lost ~= nil
   local generation = handles.generation:sum() + 1
   local era = handles.era:sum() + (is_other and 1 or 0)
   self:write(journal.reset, self.db, news, era, generation, now)
@@ -145,6 +146,9 @@ function Feed:begin_anew(news, now, is_other)
   index.forget(self)
   -- First the era: nothing of the old one may be held against the new changes.
   handles.era:observe(era)
+  if is_other then
+    handles.lose(known.packed(known.position(lost)) or 0, now)
+  end
   handles.ahead:observe(0)
   self:publish(generation)
   if is_other then
@@ -160,7 +164,8 @@ function Feed:begin_anew(news, now, is_other)
 end
 
 -- Where a history begins that has not got an answer which this node holds from
--- ahead of what it knows: a restore took it back. nil while there is none.
+-- ahead of what it knows: a restore took it back; and that answer's position.
+-- nil while there is none.
 function Feed:other_history(number)
   local ahead, position = known.unpacked(handles.ahead:sum())
   if ahead == 0 or (number and ahead <= number) then
@@ -170,7 +175,9 @@ function Feed:other_history(number)
   if not news then
     error(problem, 0)
   end
-  return news.reset and news or nil
+  if news.reset then
+    return news, position
+  end
 end
 
 function Feed:take_in(news, now)
@@ -220,13 +227,13 @@ function Feed:read_on()
   if not news then
     error(problem, 0)
   end
-  local other = self:other_history(self.known and self.known.number)
+  local other, lost = self:other_history(self.known and self.known.number)
   news = other or news
   self:notice_lost_store()
   local now = os.time()
   news.number, news.stamp = known.position(news.position)
   if news.reset or not self.known then
-    self:begin_anew(news, now, other ~= nil or self.known ~= nil)
+    self:begin_anew(news, now, lost or position)
   else
     self:take_in(news, now)
   end

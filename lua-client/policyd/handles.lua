@@ -11,6 +11,7 @@ side until a restart after an upgrade; so every name carries the format number.
   generation   raised whenever the feed publishes what changed; 0: never yet
   era          raised at every reset: what was held before is only good as stale
   ahead        the last position of an answer: number and stamp (see position)
+  lost         the last position of the history that was replaced; lost_at: when
   touch        when the feed last heard of the service; 0: it is out of touch
   breaker      until when the service is not asked by handlers
   drill        when the service last failed because of a drill
@@ -36,6 +37,9 @@ local mod = {
 -- service for longer than one poll and its margin does not know what changed.
 local TOUCH_LASTS = 15
 local RETRY_AFTER = 2
+-- Longer than a replica vouches for what it knows when it hears of its database
+-- no more.
+local LOST_LASTS = 30
 local LONGEST_TICK = 10
 -- Nobody keeps the breaker open for longer, whatever the clock did meanwhile.
 local BREAKER_LASTS = 30
@@ -72,6 +76,19 @@ end
 function mod.breaker_open(now)
   local left = mod.breaker:sum() - now
   return left > 0 and left <= BREAKER_LASTS
+end
+
+-- Another history has taken the place of the one that ended here.
+function mod.lose(packed, now)
+  mod.lost:observe(packed)
+  mod.lost_at:observe(now)
+end
+
+-- Whether the history of this position has just been replaced: who still
+-- answers from it does not know yet.
+function mod.is_lost(packed, now)
+  local since = now - mod.lost_at:sum()
+  return packed == mod.lost:sum() and since >= 0 and since < LOST_LASTS
 end
 
 -- Which try this is of asking for what could not be had: all of this process
