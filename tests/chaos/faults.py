@@ -27,6 +27,7 @@ _WAYS: tuple[Mode, ...] = (
     "refused",
     "silent",
     "slow",
+    "late",
     "error",
     "html",
     "truncated",
@@ -34,6 +35,8 @@ _WAYS: tuple[Mode, ...] = (
     "nonsense",
     "cut",
 )
+_SLOW_FOR = (0.3, 0.9, 3.0)
+"""Seconds: less than a node waits for one of two, just less, and more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +205,7 @@ async def all_services_killed(world: World, history: History, chance: random.Ran
 async def network_bad(world: World, history: History, chance: random.Random) -> AsyncIterator[None]:
     """Between one node and one service."""
     endpoint = chance.choice(chance.choice(world.nodes).endpoints)
+    endpoint.slow_for = chance.choice(_SLOW_FOR)
     await endpoint.be(chance.choice(_WAYS))
     yield
     await endpoint.be("through")
@@ -210,8 +214,9 @@ async def network_bad(world: World, history: History, chance: random.Random) -> 
 @contextlib.asynccontextmanager
 async def node_cut_off(world: World, history: History, chance: random.Random) -> AsyncIterator[None]:
     endpoints = chance.choice(world.nodes).endpoints
-    mode = chance.choice(_WAYS)
+    mode, slow_for = chance.choice(_WAYS), chance.choice(_SLOW_FOR)
     for endpoint in endpoints:
+        endpoint.slow_for = slow_for
         await endpoint.be(mode)
     yield
     for endpoint in endpoints:

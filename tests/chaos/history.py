@@ -142,11 +142,10 @@ class History:
         place = bisect_right(self._heads, begin, key=lambda head: head[0])
         if not place:
             return []
-        since = max((at for at, _, _, is_reset in self._heads[:place] if is_reset), default=0.0)
         resets = [
             Floor(state, at) for at, _, state, is_reset in self._heads[place:] if is_reset and at <= end
         ]
-        return [Floor(self._heads[place - 1][2], since), *resets]
+        return [Floor(self._heads[place - 1][2], self._since(begin)), *resets]
 
     def ended(self, state: State) -> float | None:
         """When something else became true than *state*; None: it is the newest."""
@@ -157,8 +156,16 @@ class History:
         """The newest state that may have been committed at that time, in the history of that time."""
         head = self.head(at)
         assert head is not None
-        later = self.numbers.get(head.position.number + 1, ())
-        return next((each for each in later if each.begun_at <= at and each.is_from(head)), head)
+        later, since = self.numbers.get(head.position.number + 1, ()), self._since(at)
+        return next((each for each in later if since <= each.begun_at <= at and each.is_from(head)), head)
+
+    def replaced(self, begin: float, end: float) -> list[State]:
+        """The newest states of the histories that were replaced between *begin* and *end*."""
+        return [
+            self._heads[place - 1][2]
+            for place, (at, _, _, is_reset) in enumerate(self._heads)
+            if is_reset and place and begin <= at <= end
+        ]
 
     def once(self, number: int, at: float) -> Iterator[State]:
         """The states of any history from revision *number* on that were committed by that time, the newest first."""
@@ -175,6 +182,10 @@ class History:
         """What has to be in the log now: the newest state known to be committed, and all that it came from."""
         newest = self._heads[-1][2]
         return list(newest.since(-1))
+
+    def _since(self, at: float) -> float:
+        """Since when the history of that time has been the database's."""
+        return max((reset for reset, _, _, is_reset in self._heads if is_reset and reset <= at), default=0.0)
 
     def _head(self, at: float, state: State, *, is_reset: bool) -> None:
         insort(self._heads, (at, len(self._heads), state, is_reset), key=lambda head: head[:2])

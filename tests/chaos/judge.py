@@ -6,6 +6,7 @@ of what it knew when it answered, or of what it was just told. Who claims to be 
 before `current_since`.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -21,6 +22,11 @@ are both as new as they have to be, because a node learns of a name and of a row
 _MOST_REMEMBERED = 200_000
 _IN_MEMORY = 10.0
 """Seconds."""
+_UNHEARD = 9.0
+"""
+Seconds for which a replica vouches for a history that has been replaced, of which it has not heard; and then, until a node, whose
+position is of both histories, has asked whether what it was answered is still of its own.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,10 +136,14 @@ class Judge:
 
     def _current(self, told: Told, before: State, after: State) -> Iterator[State]:
         roots = (before, after)
-        newest = self.history.newest(told.told_at)
+        newest = [
+            self.history.newest(told.told_at),
+            *self.history.replaced(told.asked_at - _UNHEARD, told.told_at),
+        ]
         yield from after.since(before.position.number)
         yield before
-        for state in (*newest.since(before.position.number), *self.history.numbers.get(told.number, ())):
+        states = itertools.chain.from_iterable(each.since(before.position.number) for each in newest)
+        for state in (*states, *self.history.numbers.get(told.number, ())):
             if state.begun_at <= told.told_at and any(state.is_from(root) for root in roots):
                 yield state
 

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.chaos.clock import RealClock
 from tests.chaos.lines import listen, say
 from tests.chaos.questions import Question, every_question, shuffled
-from tests.lua.kumo_sim.clock import Clock
 from tests.lua.kumo_sim.process import Process
 from tests.lua.sites import policy
 
@@ -37,35 +37,6 @@ kumo.on('ask', function(kind, ...)
   return kumo.json_encode { before = before, after = known(), touch = touch, found = found }
 end)
 """
-
-
-class RealClock(Clock):
-    """Time that nobody moves."""
-
-    def __init__(self) -> None:
-        self._begun = time.monotonic()
-        super().__init__()
-
-    @property
-    def now(self) -> float:
-        """Seconds since the process began."""
-        return time.monotonic() - self._begun
-
-    @now.setter
-    def now(self, _: float) -> None:
-        pass
-
-    @property
-    def wall(self) -> float:
-        """Seconds since 1970."""
-        return time.time()
-
-    def timer(self, seconds: float) -> "asyncio.Future[None]":
-        """A future that is done once *seconds* have passed."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
-        loop.call_later(seconds, lambda: None if future.done() else future.set_result(None))
-        return future
 
 
 class Kumod:

@@ -98,6 +98,9 @@ def test_a_service_is_held_to_its_label(history: History, answer: Told, outcome:
         (told("silver", 55, knew=(position(2, 1), position(2, 1)), number=2, is_stale=True), "stale"),
         (told(None, 55, knew=(position(2, 1), position(2, 1)), number=2, is_stale=True), "stale"),
         (told("gold", 55, knew=(position(2, 1), position(2, 1)), number=2, is_stale=True), "wrong"),
+        # Where it is now there was a history once of which a replica may not know yet that it is replaced; or has to.
+        (told("silver", 45, knew=(position(1), position(1)), number=1, current_since=12), "right"),
+        (told("silver", 49.5, knew=(position(1), position(1)), number=1), "wrong"),
         (told("silver", 55, knew=(position(2, 1), position(2, 1)), number=2), "wrong"),
         # The history was replaced while it answered.
         (told("silver", 45, knew=(position(2), position(1)), number=2), "old"),

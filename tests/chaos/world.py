@@ -12,6 +12,7 @@ import asyncpg
 
 from policyd.store.pool import Connection
 from tests.chaos.children import Child, Hear, module
+from tests.chaos.clock import RealClock
 from tests.chaos.cluster import Cluster, cluster
 from tests.integration.conftest import TOKEN, make_token
 from tests.integration.proxy import Proxy, proxying
@@ -226,6 +227,7 @@ async def _node(
 ) -> Node:
     endpoints = [Endpoint(service.url) for service in services]
     for endpoint in endpoints:
+        endpoint.clock = RealClock()
         await endpoint.be("through")
         stack.push_async_callback(endpoint.close)
     store = directory / name / "store.db"
