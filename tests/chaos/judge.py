@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from tests.chaos.history import History, State
-from tests.chaos.questions import Answer, Question, answer_at, concerned
+from tests.chaos.questions import Answer, Question, answer_at, concerned, reduced
 
 Outcome: TypeAlias = Literal["right", "mixed", "stale", "old", "unavailable", "wrong", "undecided"]
 """
@@ -148,13 +148,14 @@ class Judge:
                 yield state
 
     def _is_mixed(self, told: Told, before: State | None, after: State | None) -> bool:
-        """Whether it is the truth of the rows of one moment, as far as they are there at another: see the name index."""
+        """Whether it is the truth of the rows of one moment, as far as they, and campaigns, are there at another: see the name index."""
         if before is None or after is None:
             return False
         latest = [*after.since(before.position.number), before, *self._just_before(before, told.asked_at)]
         return any(
-            answer_at(told.question, rows, names=names) == told.answer
+            answer_at(question, rows, names=names) == told.answer
             for names in latest
+            for question in {told.question, reduced(told.question, names)}
             for rows in self._possible(told, before, after)
         )
 

@@ -12,6 +12,7 @@ from policyd.policy.listener_domain import LISTENER_DOMAIN
 from policyd.policy.lookup import Kind, Lookup
 from policyd.policy.queue import QUEUE, QUEUE_SETTINGS
 from policyd.policy.resolving import Resolving
+from policyd.policy.tags import tag
 from policyd.policy.tenant import TENANT
 from policyd.policy.webhook import WEBHOOKS
 from tests.chaos.history import Documents, State
@@ -84,6 +85,15 @@ def answer_at(question: Question, state: State, *, names: State | None = None) -
         resolved = resolving.show(state.position, documents)
     layers = resolved.resolution.layers
     return canonical(overlay(layers)) if layers else None
+
+
+def reduced(question: Question, names: State) -> Question:
+    """The question as a node asks it, that knows of campaigns by *names*: without one that its tenant did not have there."""
+    domain, tenant, campaign = (*question.arguments, None, None, None)[:3]
+    if question.kind != "queue" or campaign is None:
+        return question
+    known = names.documents.get(tag("tenant", tenant or ""), {}).get("campaigns", {})
+    return question if campaign in known else Question.make("queue", (domain, tenant, None))
 
 
 def canonical(value: Any) -> Any:

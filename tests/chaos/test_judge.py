@@ -137,6 +137,25 @@ def test_what_is_of_two_moments_is_called_so(history: History) -> None:
         assert Judge(history).judge(given).outcome == outcome
 
 
+def test_a_campaign_of_one_moment_and_a_row_of_another_are_called_so(history: History) -> None:
+    """A tenant's new rate limit without that of a campaign that is just as new: nobody ever wrote that."""
+    queue = Question.make("queue", ("a.example", "acme", "spring"))
+    spring = {
+        "campaigns": {"spring": {"overall_max_message_rate": "10/s"}},
+        "overall_max_message_rate": "100/h",
+    }
+    old = {"queue/default": {}, "tenant/acme": {"egress_pool": "gold"}}
+    history.add(position(3, 1), position(2, 1), old, 60.0)
+    history.commit(position(3, 1), 61.0)
+    made = history.add(position(4, 1), position(3, 1), {**old, "tenant/acme": spring}, 62.0)
+    history.commit(position(4, 1), 63.0)
+    knew = (position(3, 1), position(3, 1))
+    for campaign, outcome in ((None, "mixed"), ("spring", "right")):
+        answer = answer_at(Question.make("queue", ("a.example", "acme", campaign)), made)
+        given = Told(who="test", question=queue, asked_at=64, told_at=64, answer=answer, knew=knew, number=3)
+        assert Judge(history).judge(given).outcome == outcome
+
+
 def test_what_has_to_be_in_the_log_is_what_the_newest_state_came_from(history: History) -> None:
     assert [str(state.position) for state in history.committed()] == [
         position(2, 1),
