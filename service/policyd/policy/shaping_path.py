@@ -118,7 +118,9 @@ def _providers(path: _Path, providers: Mapping[str, Section]) -> None:
         own = providers[name].get("sources", {}).get(path.source)
         if own is not None:
             path.tell(f"provider {name} says something of source {path.source}", counts=True)
-            path.add(f"provider {name}, source {path.source}", own, _selection(name, own, path.source))
+            # KumoMTA applies what is implied again with it, so of several providers this one's name is what counts.
+            implied = _implied(name, providers[name], path.source) | _selection(name, own, path.source)
+            path.add(f"provider {name}, source {path.source}", own, implied)
 
 
 def _domains(path: _Path, domains: Mapping[str, Section]) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 
 from policyd.policy.asking import Resolution, Seen, overlay
 from policyd.policy.shaping_path import SHAPING_PATH
@@ -18,6 +18,12 @@ EXCHANGERS: shaping.Exchangers = {
     "c.test": ("mx.small.test",),
     "vanity.a.test": ("mx1.big.test", "mx.small.test"),
     "_d.test": ("_d.test",),
+}
+_TWO_OF_ONE_DOMAIN: File = {
+    "provider": {
+        "big": {"match": [{"MXSuffix": ".big.test"}], "sources": {"ip-0": {}}},
+        "small": {"match": [{"MXSuffix": ".big.test"}]},
+    }
 }
 
 
@@ -78,6 +84,7 @@ def written(answer: Fields) -> Fields:
 
 @settings(max_examples=120, deadline=None)
 @given(shaping_files.files())
+@example([_TWO_OF_ONE_DOMAIN])
 def test_limits_are_laid_over_each_other_in_kumomtas_order(files: list[File]) -> None:
     document = body(files)
     loaded = shaping.load([files[0]], EXCHANGERS)
