@@ -6,6 +6,9 @@ ARGS ?=
 DESTDIR ?=
 PREFIX ?= /opt/kumomta
 
+# Each has a PostgreSQL of its own; what the tests of a file share is made once.
+ON_EVERY_CORE := -n auto --maxprocesses 8 --dist loadfile
+
 BIN := .venv/bin
 MAKEFLAGS += --no-print-directory
 
@@ -23,9 +26,9 @@ run: venv  ## embedded PostgreSQL, example policy on the first run, service (ARG
 	@exec $(BIN)/policyd up $(ARGS)
 
 .PHONY: test
-test: venv  ## all tests, against a real PostgreSQL (ARGS=… for pytest)
+test: venv  ## all tests, against a real PostgreSQL, on every core (with ARGS=… for pytest on one)
 	@echo "  pytest"
-	@$(BIN)/python -m pytest -q $(ARGS)
+	@$(BIN)/python -m pytest -q $(or $(ARGS),$(ON_EVERY_CORE))
 
 .PHONY: test-kumod
 test-kumod: venv  ## the tests with a real kumod: $KUMOD, or KumoMTA's package (ARGS=… for pytest)

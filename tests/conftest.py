@@ -17,14 +17,25 @@ from policyd.config import DatabaseConfig, EmbeddedConfig
 from policyd.store import embedded
 from policyd.store.migrate import migrate
 from policyd.store.pool import Connection, close, connect
+from tests.chaos.beside import (
+    chaos_run,
+    pytest_collection_modifyitems,
+    pytest_sessionstart,
+    pytest_unconfigure,
+)
+
+__all__ = ["chaos_run", "pytest_collection_modifyitems", "pytest_sessionstart", "pytest_unconfigure"]
 
 TEMPLATE = f"policyd_template_{uuid.uuid4().hex[:8]}"
-TEST_DSN = os.environ.get("POLICYD_TEST_DSN", "")
 
 # Thousands of databases come and go: what they were need not be kept.
 SMALL = {"max_wal_size": "256MB", "min_wal_size": "80MB", "wal_level": "minimal", "max_wal_senders": "0"}
 
-# The person's own service and database are none of a test's business.
+# The person's own service and database are none of a test's business. Workers of pytest-xdist get the environment
+# of who starts them, and have to learn of a server to test with.
+TEST_DSN = os.environ.pop("POLICYD_TEST_DSN", os.environ.get("TEST_DSN", ""))
+if TEST_DSN:
+    os.environ["TEST_DSN"] = TEST_DSN
 for variable in list(os.environ):
     if variable.startswith(("POLICYD_", "PG", "VAULT_", "BAO_")):
         del os.environ[variable]
