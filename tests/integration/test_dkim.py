@@ -74,7 +74,11 @@ async def test_a_plan_whose_key_is_not_there_says_so_and_heals_by_itself(
     assert key_id(await signer.plan()) == FIRST
 
 
-@pytest.mark.parametrize("content", [b"", b"garbage", rsa_pem(1024), damaged_rsa_pem()], ids=len)
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"garbage", rsa_pem(1024), damaged_rsa_pem()],
+    ids=("empty", "garbage", "too short", "damaged"),
+)
 async def test_a_key_that_cannot_be_used_is_told_in_the_plan_and_refused(
     signer: Signing, content: bytes
 ) -> None:
