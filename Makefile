@@ -6,8 +6,8 @@ ARGS ?=
 DESTDIR ?=
 PREFIX ?= /opt/kumomta
 
-# Each has a PostgreSQL of its own; what the tests of a file share is made once.
-ON_EVERY_CORE := -n auto --maxprocesses 8 --dist loadfile
+# One more than there are cores, for tests that wait. Each has a PostgreSQL of its own; what the tests of a file share is made once.
+WORKERS ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores < 8 ? cores + 1 : 8)))
 
 BIN := .venv/bin
 MAKEFLAGS += --no-print-directory
@@ -28,7 +28,7 @@ run: venv  ## embedded PostgreSQL, example policy on the first run, service (ARG
 .PHONY: test
 test: venv  ## all tests, against a real PostgreSQL, on every core (with ARGS=… for pytest on one)
 	@echo "  pytest"
-	@$(BIN)/python -m pytest -q $(or $(ARGS),$(ON_EVERY_CORE))
+	@$(BIN)/python -m pytest -q $(or $(ARGS),-n $(WORKERS) --dist loadfile)
 
 .PHONY: test-kumod
 test-kumod: venv  ## the tests with a real kumod: $KUMOD, or KumoMTA's package (ARGS=… for pytest)
