@@ -153,9 +153,9 @@ class Judge:
             return False
         latest = [*after.since(before.position.number), before, *self._just_before(before, told.asked_at)]
         return any(
-            answer_at(question, rows, names=names) == told.answer
+            told.answer
+            in (answer_at(told.question, rows, names=names), answer_at(reduced(told.question, names), rows))
             for names in latest
-            for question in {told.question, reduced(told.question, names)}
             for rows in self._possible(told, before, after)
         )
 

@@ -10,6 +10,7 @@ from policyd.policy.asking import overlay
 from policyd.policy.egress import EGRESS_POOL, EGRESS_SOURCE
 from policyd.policy.listener_domain import LISTENER_DOMAIN
 from policyd.policy.lookup import Kind, Lookup
+from policyd.policy.names import domain_chain
 from policyd.policy.queue import QUEUE, QUEUE_SETTINGS
 from policyd.policy.resolving import Resolving
 from policyd.policy.tags import tag
@@ -32,6 +33,7 @@ KINDS: dict[str, Kind] = {
 }
 _DEPENDS = {"queue": ("queue", "tenant", "queue_settings"), "egress_pool": ("egress_pool", "egress_source")}
 _NOTHING: Documents = {}
+_NOBODY = "!"
 _LUA = tuple(name for name in KINDS if name != "webhook")
 Answer: TypeAlias = Any
 """None where nothing is there."""
@@ -88,12 +90,32 @@ def answer_at(question: Question, state: State, *, names: State | None = None) -
 
 
 def reduced(question: Question, names: State) -> Question:
-    """The question as a node asks it, that knows of campaigns by *names*: without one that its tenant did not have there."""
-    domain, tenant, campaign = (*question.arguments, None, None, None)[:3]
-    if question.kind != "queue" or campaign is None:
-        return question
-    known = names.documents.get(tag("tenant", tenant or ""), {}).get("campaigns", {})
-    return question if campaign in known else Question.make("queue", (domain, tenant, None))
+    """The question as a node asks it that knows what exists by *names*: see lua-client/policyd/reduction.lua."""
+    given, there = (*question.arguments, None, None, None), names.documents
+    if question.kind == "listener_domain":
+        for listener, name in itertools.product(
+            (question.lookup.parameters.get("listener"), None), domain_chain(question.lookup.key)
+        ):
+            if tag("listener_domain", listener or "*", name) in there:
+                return Question.make("listener_domain", (name, listener))
+    if question.kind == "queue":
+        return _reduced_queue(question.lookup.key, given[1], given[2], there)
+    return question
+
+
+def _reduced_queue(domain: str, tenant: str | None, campaign: str | None, there: Documents) -> Question:
+    hit = next((name for name in domain_chain(domain) if tag("queue", name) in there), None)
+    if tenant is None:
+        return Question.make("queue", (hit or "default", None, None))
+    inner = tag("queue", hit or "default", tenant)
+    if hit is None and inner in there:
+        return Question.make("queue", (domain, tenant, campaign))
+    known = there.get(tag("tenant", tenant))
+    if campaign is not None and tag("queue", hit or "default", tenant, campaign) not in there:
+        campaign = campaign if campaign in (known or {}).get("campaigns", {}) else None
+    if known is None and inner not in there:
+        tenant = _NOBODY
+    return Question.make("queue", (hit or "default", tenant, campaign))
 
 
 def canonical(value: Any) -> Any:

@@ -156,6 +156,35 @@ def test_a_campaign_of_one_moment_and_a_row_of_another_are_called_so(history: Hi
         assert Judge(history).judge(given).outcome == outcome
 
 
+def test_what_a_node_asked_that_goes_by_other_names_is_of_two_moments(history: History) -> None:
+    """Of a lost history: it was asked for as the row that exists now, where another one was nearest."""
+    queue = Question.make("queue", ("a.example", "acme"))
+    tenant, near, far = (
+        {"tenant/acme": {"egress_pool": "gold"}},
+        {"queue/a.example": {"routing_domain": "near"}},
+        {"queue/*": {"routing_domain": "far"}},
+    )
+    history.add(position(3, 1), position(2, 1), tenant | far, 60.0)
+    history.commit(position(3, 1), 61.0)
+    history.reset(position(2, 1), 62.0)
+    history.add(position(3, 2), position(2, 1), near, 63.0)
+    history.commit(position(3, 2), 64.0)
+    knew = (position(3, 2), position(3, 2))
+    answer = answer_at(Question.make("queue", ("a.example", "nobody")), history.states[position(3, 1)])
+    for is_stale, outcome in ((True, "mixed"), (False, "wrong")):
+        given = Told(
+            who="test",
+            question=queue,
+            asked_at=74,
+            told_at=74,
+            answer=answer,
+            knew=knew,
+            number=3,
+            is_stale=is_stale,
+        )
+        assert Judge(history).judge(given).outcome == outcome
+
+
 def test_what_has_to_be_in_the_log_is_what_the_newest_state_came_from(history: History) -> None:
     assert [str(state.position) for state in history.committed()] == [
         position(2, 1),
