@@ -67,10 +67,24 @@ def build():
         if subprocess.call([sys.executable, "-m", "venv", VENV]) != 0:
             sys.exit("Python could not make an environment. On Debian and Ubuntu: apt install python3-venv")
     say("installing what requirements.lock names (about 300 MB, hashes checked)")
-    pip("install", "--require-hashes", "-r", "requirements.lock")
+    # What has no wheel is built by a locked setuptools, and not by one that pip would choose.
+    with open(os.path.join(VENV, "setuptools.lock"), "w") as first:
+        first.write(locked("setuptools"))
+    pip("install", "--require-hashes", "-r", ".venv/setuptools.lock")
+    pip("install", "--require-hashes", "--no-build-isolation", "-r", "requirements.lock")
     pip("install", "--no-deps", "--no-build-isolation", "--editable", ".")
     with open(STAMP, "w"):
         pass
+
+
+def locked(name):
+    """Its version and its hashes, as the lock has them."""
+    with open(os.path.join(ROOT, "requirements.lock")) as lock:
+        lines = lock.read().split("\n")
+    first = last = [line.startswith(name + "==") for line in lines].index(True)
+    while lines[last].endswith("\\"):
+        last += 1
+    return "\n".join(lines[first : last + 1])
 
 
 def pip(*arguments):
