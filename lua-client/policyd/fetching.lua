@@ -17,6 +17,7 @@ local handles = require 'policyd.handles'
 local kinds = require 'policyd.kinds'
 local report = require 'policyd.report'
 local store = require 'policyd.store'
+local BUILT = require('policyd.tags').BUILT
 
 local mod = {}
 local BREAKER_FOR = 10
@@ -110,6 +111,9 @@ end
 local PARTS = { egress_pool = 'egress_source' }
 
 local function keep(question, path, got, era, now)
+  if question.is_passing then
+    return
+  end
   keep_row(question, path, got, era, now)
   local kind = PARTS[question.kind]
   for part_path, part in pairs(got.with) do
@@ -224,13 +228,23 @@ local function has_campaign(lookup, now, era, doubt)
   end
 end
 
+-- Asked for by all that was asked, so that the service says it of one moment.
+-- It is not stored: what strangers ask for is without end.
+local function whole(question)
+  local copy = { is_passing = true }
+  for name, value in pairs(question) do
+    copy[name] = value
+  end
+  return copy
+end
+
 -- The answer to what was asked: that for what exists of it.
 function mod.reduced(lookup, question, _, era, floor)
   local now = os.time()
   local kind = require('policyd.reduction')[question.kind]
   local index = not question.whole
     and store.names(kind.candidates(question), kind.about)
-  local looked, doubt = {}, {}
+  local asked, looked, doubt = question, {}, {}
   if index and index.number >= floor then
     local row
     row, looked = kind.reduce(
@@ -246,6 +260,26 @@ function mod.reduced(lookup, question, _, era, floor)
     index = nil
   end
   local env, stale, holds_at = lookup.row(question, now, era)
+  local is_mixed = index
+    and not stale
+    and (
+      env.label > index.number
+      or math.max(env.label, holds_at or 0) < index.number
+    )
+  if is_mixed then
+    -- By names of one moment and rows of another something is made that nobody
+    -- ever wrote: a row that is new, say, is passed over for the new default.
+    local again, again_stale, again_at = lookup.row(whole(asked), now, era)
+    if again_stale then
+      stale = true
+    elseif again.answer ~= env.answer or again.status ~= env.status then
+      env, holds_at, index, looked = again, again_at, nil, {}
+      if BUILT[asked.kind] then
+        -- No entry tells the feed what is built from this.
+        handles.owed:increment(1)
+      end
+    end
+  end
   -- Not its own label: what was looked for beside it may have gone since then,
   -- and would make this seem to be older than that for as long as it holds.
   local label = math.max(env.label, holds_at or 0)

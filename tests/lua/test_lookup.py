@@ -182,6 +182,20 @@ async def test_a_lagging_replica_is_never_older_than_what_is_known(site, dsn):
         assert "stale" not in found
 
 
+async def test_a_row_that_is_newer_than_the_names_is_not_passed_over(site, service):
+    node = await site.node(ASK, rows=ROWS)
+    await ask(node, "queue", "a.example")
+    await site.db.execute(
+        "insert into policy.egress_pool (name) values ('own');"
+        "insert into policy.queue (domain, egress_pool) values ('b.example', 'own');"
+        "update policy.queue set egress_pool = 'gold' where domain = 'default'"
+    )
+    await service.reach(await head(site.db))
+    # The node has not heard of it: by its names there is nothing but the default, which is another one now.
+    assert (await ask(node, "queue", "b.example"))["answer"]["options"]["egress_pool"] == "own"
+    assert "/queue/b.example" not in site.held(), "what is asked with names of strangers is not stored"
+
+
 async def test_what_comes_without_the_service_being_in_touch_is_asked_for_again(site):
     node = await site.node(ASK, rows=ROWS)
     await ask(node, "tenant", "acme")
