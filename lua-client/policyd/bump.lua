@@ -74,8 +74,9 @@ function Plan:pay(now, is_recovered)
   else
     self.owed_interval = math.min(self.owed_interval * 2, LONGEST_OWED)
   end
-  kumo.sleep(SETTLES)
+  -- What comes to be owed meanwhile has not settled when the queues look.
   self.paid = handles.owed:sum()
+  kumo.sleep(SETTLES)
   self.refreshes = handles.refreshes:sum()
   self.wanted = false
   self.last = now

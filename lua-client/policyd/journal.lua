@@ -66,6 +66,14 @@ select count(*) from e
  where label is not null and kind in (select value from json_each(:built))
    and ]] .. store.BROKEN_AT .. ' is not null'
 
+-- What the feed has not brought, and will find here already when it does.
+local OVERTAKEN = [[
+select count(*) from json_each(:batch) n join entry e
+    on e.path = n.value->>'path'
+ where e.kind in (select value from json_each(:built))
+   and n.value->>'era' = e.era and n.value->>'label' > e.label
+   and (n.value->>'status' <> e.status or n.value->>'answer' is not e.answer)]]
+
 local function json_keys(map)
   local keys = {}
   for key in pairs(map) do
@@ -75,12 +83,14 @@ local function json_keys(map)
 end
 
 -- Keeps answers, each only over an older one, and notes which were used. Gives
--- back how many, of those that things are built from, had changed already.
+-- back how many, of those that things are built from, had changed already, or
+-- are not what was kept: of both there may be something built from the older.
 function mod.put(db, batch)
+  local built = { batch = batch, built = json_keys(tags_of.BUILT) }
+  local overtaken = db:execute(OVERTAKEN, built)[1]
   db:execute(PUT, { batch = batch })
   db:execute(USED, { batch = batch })
-  local built = json_keys(tags_of.BUILT)
-  return db:execute(OUTDATED, { batch = batch, built = built })[1]
+  return overtaken + db:execute(OUTDATED, built)[1]
 end
 
 -- Lets the least recently used go while there are more than that many; gives

@@ -81,7 +81,10 @@ local function renew(db, entries, from, position, now)
   for i = from, from + #paths - 1 do
     local entry = entries[i]
     local got = answers[entry.path]
-    if got and fetching.is_accepted(entry.kind, entry.path, got) then
+    if not got then
+      -- What it is now, nobody knows.
+      moved = moved or tags.BUILT[entry.kind]
+    elseif fetching.is_accepted(entry.kind, entry.path, got) then
       local record = fetching.record(entry.kind, entry.path, got, era, now)
       table.insert(records, kumo.json_encode(record))
       prepare(entry, got)

@@ -37,8 +37,9 @@ local function next_batch(queue)
   return '[' .. table.concat(records, ',') .. ']'
 end
 
--- Whoever built something from an answer that had changed before it got here is
--- told by nobody else: the feed looks at what the store holds.
+-- Whoever built something from an answer that had changed before it got here, or
+-- from the one that it takes the place of, is told by nobody else: the feed looks
+-- at what the store holds.
 local function keep(db, batch)
   handles.owed:increment(journal.put(db, batch))
 end

@@ -1,11 +1,35 @@
 """policyd.feed: what is committed becomes what the node knows, and what kumod has built follows."""
 
+import asyncio
 import sqlite3
 
-from tests.integration.conftest import serving_rows
+from tests.integration.conftest import head, serving, serving_rows
+from tests.integration.proxy import proxying
+from tests.lua.chaos.world import impatient
 from tests.lua.sites import ASK, ROWS, ask
 
 SITE = ASK + "require('policyd.sources'):setup() require('policyd.queue'):setup()"
+PAY = """
+local bump, handles = require 'policyd.bump', require 'policyd.handles'
+kumo.on('pay', function()
+  local plan = bump.new(5)
+  plan:want()
+  plan:pay(os.time())
+  return plan:is_owed()
+end)
+kumo.on('owe', function() handles.owed:increment(1) end)
+"""
+
+
+def entries_of(queue):
+    return [entry["name"] for entry in queue.pool["entries"]]
+
+
+def purge(node):
+    """kumod is short of memory and empties its caches."""
+    for cache in node.process.memos.caches.values():
+        for key in [key for key, entry in cache.entries.items() if entry.populated is None]:
+            del cache.entries[key]
 
 
 async def test_a_first_start_reads_the_index_and_says_what_it_has_applied(site):
@@ -185,6 +209,49 @@ async def test_what_could_not_be_stored_when_it_changed_is_looked_at_all_the_sam
     node.process.disk_full = False
     await site.caught_up(node)
     await node.until(lambda: queue.config["egress_pool"] == "shared", within=20)
+
+
+async def test_what_a_lookup_learns_before_the_feed_reaches_what_was_built(site):
+    node = await site.node(SITE, rows=ROWS)
+    queue = await node.queue("acme@a.example")
+    await node.advance(10)
+    await site.endpoint.be("refused")
+    await node.advance(20)
+    await site.db.execute("update policy.egress_pool_entry set source = 'ip-1' where pool = 'gold'")
+    await site.endpoint.be("through")
+    purge(node)
+    # The store has the new pool now, and the feed finds nothing that differs.
+    await ask(node, "egress_pool", "gold")
+    await site.caught_up(node)
+    await node.until(lambda: entries_of(queue) == ["ip-1"], within=20)
+
+
+async def test_what_cannot_be_fetched_when_it_changes_is_looked_at_all_the_same(site, dsn):
+    node = await site.node(SITE, rows=ROWS)
+    queue = await node.queue("acme@a.example")
+    await node.advance(10)
+    async with proxying(dsn) as proxy, serving(impatient(proxy.dsn)) as replica:
+        await replica.observations.wait_for(lambda seen: type(seen).__name__ == "CurrencyRegained")
+        await site.endpoint.be("through", target=replica.url)
+        await node.advance(5)
+        # Changes are heard, and every answer of a batch is a 503.
+        proxy.cut("lookups")
+        await site.db.execute("update policy.egress_pool_entry set source = 'ip-1' where pool = 'gold'")
+        position = await head(site.db)
+        await node.until(lambda: site.position() == position)
+        await node.settle()
+        proxy.heal()
+        proxy.let_in()
+        await node.until(lambda: entries_of(queue) == ["ip-1"], within=30)
+
+
+async def test_what_comes_to_be_owed_while_a_bump_settles_is_owed_after_it(site):
+    node = await site.node(PAY)
+    paying = asyncio.create_task(node.call("pay"))
+    await node.settle()
+    await node.call("owe")
+    await node.advance(1)
+    assert await paying == (True,)
 
 
 async def test_what_is_owed_for_nothing_is_paid_less_and_less_often(site):
