@@ -24,6 +24,10 @@ local function resolve_provider(domain, routing_domain)
   return ok and name or nil
 end
 
+-- kumod resolves the pool before the queue has this configuration; what is
+-- inserted meanwhile goes by the old one.
+local GRACE = 5
+
 local providers
 
 function mod.provider(domain, routing_domain)
@@ -66,7 +70,7 @@ local function real_config(mark, domain, tenant, campaign, routing_domain)
   if not ok then
     error(made, 0)
   end
-  hold.clear(mark)
+  hold.clear(mark, GRACE)
   hold.build(mark, options.egress_pool)
   return made
 end

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.lua.kumo_sim.errors import HandlerFailed
-from tests.lua.sites import ROWS, SENDER
+from tests.lua.sites import MODULES, ROWS, SENDER
 
 TENANTED = b"From: x@a.example\r\nX-Tenant: acme\r\nSubject: s\r\n\r\nhi\r\n"
 GHOST = TENANTED.replace(b"acme", b"ghost")
@@ -327,3 +327,21 @@ async def test_resolve_config_and_the_hook_that_is_left_out(site):
 async def test_an_option_that_is_none_is_refused_in_the_caller_s_line(site):
     with pytest.raises(HandlerFailed, match=r"policy.lua\"?\]?:4: policyd.queue: there is no option 'skip'"):
         await site.kumod(site.policy("\nrequire('policyd.queue'):setup_with_options { skip = true }"))
+
+
+async def test_a_queue_that_is_held_goes_on_being_held_while_kumod_puts_its_pool_in_place(site):
+    asked = """
+    kumo.on('again', function()
+      local made = require('policyd.queue_config').get_queue_config('a.example', '', '', '')
+      return made ~= nil and require('policyd.hold').is_queue_marked(require('policyd.insertion').mark('a.example'))
+    end)
+    kumo.on('held', function() return require('policyd.hold').is_queue_marked(require('policyd.insertion').mark('a.example')) end)
+    """
+    await site.endpoint.be("refused")
+    node = await site.node(MODULES + asked, rows=ROWS)
+    assert (await node.queue_config("a.example"))["egress_pool"] == "policyd-hold"
+    await site.endpoint.be("through")
+    await node.advance(3)
+    assert await node.call("again") == (True,)
+    await node.advance(15)
+    assert await node.call("held") == (False,)
