@@ -54,6 +54,9 @@ class Conn(Userdata):
                 code = getattr(error, "sqlite_errorcode", 0) & 0xFF
                 if code != _BUSY or time.monotonic() >= until:
                     raise _translated(error) from None
+            except UnicodeDecodeError:
+                # Python cannot read what sqlite says of a damaged file, in which it quotes that.
+                raise KumoError("malformed database schema (code 11)") from None
             await asyncio.sleep(0.005)
 
     def _execute(self, sql: str, bound: Any) -> Any:
@@ -87,7 +90,7 @@ class Conn(Userdata):
             if found is None or int(found[1]) < len(bound):
                 raise KumoError("column index out of range (code 25)") from None
             return [*bound, *[None] * (int(found[1]) - len(bound))]
-        except sqlite3.Error:
+        except (sqlite3.Error, UnicodeDecodeError):
             pass
         return bound
 
