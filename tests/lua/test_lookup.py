@@ -184,7 +184,6 @@ async def test_a_lagging_replica_is_never_older_than_what_is_known(site, dsn):
 
 async def test_a_row_that_is_newer_than_the_names_is_not_passed_over(site, service):
     node = await site.node(ASK, rows=ROWS)
-    await ask(node, "queue", "a.example")
     await site.db.execute(
         "insert into policy.egress_pool (name) values ('own');"
         "insert into policy.queue (domain, egress_pool) values ('b.example', 'own');"
