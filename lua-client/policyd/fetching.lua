@@ -17,7 +17,6 @@ local handles = require 'policyd.handles'
 local kinds = require 'policyd.kinds'
 local report = require 'policyd.report'
 local store = require 'policyd.store'
-local BUILT = require('policyd.tags').BUILT
 
 local mod = {}
 local BREAKER_FOR = 10
@@ -228,8 +227,8 @@ local function has_campaign(lookup, now, era, doubt)
   end
 end
 
--- Asked for by all that was asked, so that the service says it of one moment.
--- It is not stored: what strangers ask for is without end.
+-- Asked for by all that was asked, so that the service says it of one moment. It
+-- is not stored as such: what strangers ask for is without end.
 local function whole(question)
   local copy = { is_passing = true }
   for name, value in pairs(question) do
@@ -269,15 +268,15 @@ function mod.reduced(lookup, question, _, era, floor)
   if is_mixed then
     -- By names of one moment and rows of another something is made that nobody
     -- ever wrote: a row that is new, say, is passed over for the new default.
-    local again, again_stale, again_at = lookup.row(whole(asked), now, era)
-    if again_stale then
+    local path = asked.path
+    local again =
+      mod.row(whole(asked), lookup.known_changes(), path, era, index.number)
+    if again.stale or again.status == 'unknown' then
       stale = true
     elseif again.answer ~= env.answer or again.status ~= env.status then
-      env, holds_at, index, looked = again, again_at, nil, {}
-      if BUILT[asked.kind] then
-        -- No entry tells the feed what is built from this.
-        handles.owed:increment(1)
-      end
+      -- Stored, because the feed looks there for what is built from it.
+      keep_row(asked, path, again, era, now)
+      env, holds_at, index, looked = again, nil, nil, {}
     end
   end
   -- Not its own label: what was looked for beside it may have gone since then,

@@ -226,6 +226,18 @@ async def test_what_a_lookup_learns_before_the_feed_reaches_what_was_built(site)
     await node.until(lambda: entries_of(queue) == ["ip-1"], within=20)
 
 
+async def test_what_was_built_from_a_row_that_was_newer_than_the_names_follows_it(site, service):
+    node = await site.node(SITE, rows=ROWS)
+    await site.db.execute("insert into policy.queue (domain, egress_pool) values ('b.example', 'gold')")
+    await service.reach(await head(site.db))
+    queue = await node.queue("b.example")
+    assert queue.config["egress_pool"] == "gold"
+    await site.caught_up(node)
+    await node.advance(10)
+    await site.db.execute("update policy.queue set egress_pool = 'shared' where domain = 'b.example'")
+    await node.until(lambda: queue.config["egress_pool"] == "shared", within=20)
+
+
 async def test_what_cannot_be_fetched_when_it_changes_is_looked_at_all_the_same(site, dsn):
     node = await site.node(SITE, rows=ROWS)
     queue = await node.queue("acme@a.example")
