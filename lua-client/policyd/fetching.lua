@@ -227,14 +227,30 @@ local function has_campaign(lookup, now, era, doubt)
   end
 end
 
--- Asked for by all that was asked, so that the service says it of one moment. It
--- is not stored as such: what strangers ask for is without end.
-local function whole(question)
-  local copy = { is_passing = true }
-  for name, value in pairs(question) do
-    copy[name] = value
+-- By names of one moment and rows of another something is made that nobody ever
+-- wrote: a row that is new, say, is passed over for the new default.
+local function is_mixed(index, env, holds_at)
+  return env.label > index.number
+    or math.max(env.label, holds_at or 0) < index.number
+end
+
+-- The answer to all that was asked, so that the service says it of one moment:
+-- `env`, if that is the same; nil, if nobody can tell.
+local function of_one_moment(lookup, asked, env, era, floor)
+  -- Not stored as such: what strangers ask for is without end.
+  local whole = { is_passing = true }
+  for name, value in pairs(asked) do
+    whole[name] = value
   end
-  return copy
+  local again = mod.row(whole, lookup.known_changes(), asked.path, era, floor)
+  if again.stale or again.status == 'unknown' then
+    return nil
+  elseif again.answer == env.answer and again.status == env.status then
+    return env
+  end
+  -- The feed looks in the store for what is built from it.
+  keep_row(asked, asked.path, again, era, os.time())
+  return again
 end
 
 -- The answer to what was asked: that for what exists of it.
@@ -259,23 +275,10 @@ function mod.reduced(lookup, question, _, era, floor)
     index = nil
   end
   local env, stale, holds_at = lookup.row(question, now, era)
-  local is_mixed = index
-    and not stale
-    and (
-      env.label > index.number
-      or math.max(env.label, holds_at or 0) < index.number
-    )
-  if is_mixed then
-    -- By names of one moment and rows of another something is made that nobody
-    -- ever wrote: a row that is new, say, is passed over for the new default.
-    local path = asked.path
-    local again =
-      mod.row(whole(asked), lookup.known_changes(), path, era, index.number)
-    if again.stale or again.status == 'unknown' then
-      stale = true
-    elseif again.answer ~= env.answer or again.status ~= env.status then
-      -- Stored, because the feed looks there for what is built from it.
-      keep_row(asked, path, again, era, now)
+  if index and not stale and is_mixed(index, env, holds_at) then
+    local again = of_one_moment(lookup, asked, env, era, index.number)
+    stale = not again
+    if again and again ~= env then
       env, holds_at, index, looked = again, nil, nil, {}
     end
   end
