@@ -20,21 +20,9 @@ from policyd.errors import DatabaseUnavailable
 from policyd.store.pool import Connection, close, connect
 from tests.chaos.history import History
 from tests.chaos.world import World
-from tests.lua.faults import Mode
+from tests.lua.faults import TROUBLES
 
 Happens: TypeAlias = Callable[[World, History, random.Random], AbstractAsyncContextManager[None]]
-_WAYS: tuple[Mode, ...] = (
-    "refused",
-    "silent",
-    "slow",
-    "late",
-    "error",
-    "html",
-    "truncated",
-    "unauthorized",
-    "nonsense",
-    "cut",
-)
 _SLOW_FOR = (0.3, 0.9, 3.0)
 """Seconds: less than a node waits for one of two, just less, and more."""
 
@@ -206,7 +194,7 @@ async def network_bad(world: World, history: History, chance: random.Random) -> 
     """Between one node and one service."""
     endpoint = chance.choice(chance.choice(world.nodes).endpoints)
     endpoint.slow_for = chance.choice(_SLOW_FOR)
-    await endpoint.be(chance.choice(_WAYS))
+    await endpoint.be(chance.choice(TROUBLES))
     yield
     await endpoint.be("through")
 
@@ -214,7 +202,7 @@ async def network_bad(world: World, history: History, chance: random.Random) -> 
 @contextlib.asynccontextmanager
 async def node_cut_off(world: World, history: History, chance: random.Random) -> AsyncIterator[None]:
     endpoints = chance.choice(world.nodes).endpoints
-    mode, slow_for = chance.choice(_WAYS), chance.choice(_SLOW_FOR)
+    mode, slow_for = chance.choice(TROUBLES), chance.choice(_SLOW_FOR)
     for endpoint in endpoints:
         endpoint.slow_for = slow_for
         await endpoint.be(mode)

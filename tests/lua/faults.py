@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 from urllib.parse import urlsplit
 
 from tests.lua.kumo_sim import http
@@ -24,6 +24,8 @@ Mode: TypeAlias = Literal[
     "cut",
     "plaintext",
 ]
+TROUBLES: tuple[Mode, ...] = tuple(mode for mode in get_args(Mode) if mode not in {"through", "plaintext"})
+"""What may become of any endpoint at any moment."""
 _HTML = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
 _PROBLEM = b'{"type":"urn:policyd:problem:%s","title":"%s","status":%d}'
 _CANNED = {

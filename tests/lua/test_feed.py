@@ -25,13 +25,6 @@ def entries_of(queue):
     return [entry["name"] for entry in queue.pool["entries"]]
 
 
-def purge(node):
-    """kumod is short of memory and empties its caches."""
-    for cache in node.process.memos.caches.values():
-        for key in [key for key, entry in cache.entries.items() if entry.populated is None]:
-            del cache.entries[key]
-
-
 async def test_a_first_start_reads_the_index_and_says_what_it_has_applied(site):
     node = await site.node(SITE, rows=ROWS)
     await node.advance(2)
@@ -219,7 +212,7 @@ async def test_what_a_lookup_learns_before_the_feed_reaches_what_was_built(site)
     await node.advance(20)
     await site.db.execute("update policy.egress_pool_entry set source = 'ip-1' where pool = 'gold'")
     await site.endpoint.be("through")
-    purge(node)
+    node.process.memos.purge()
     # The store has the new pool now, and the feed finds nothing that differs.
     await ask(node, "egress_pool", "gold")
     await site.caught_up(node)

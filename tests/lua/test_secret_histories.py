@@ -12,12 +12,12 @@ import pytest
 
 from tests.integration.conftest import head
 from tests.integration.test_smtp_auth import HASH, PASSWORD
-from tests.lua.chaos.actions import FAULTS
+from tests.lua.faults import TROUBLES
 from tests.lua.signers import DKIM_ROWS, FIRST, SECOND, SIGNING, mail_from, signatures, store_key
 from tests.lua.sites import RECIPIENT, ROWS, SENDER
 from tests.lua.test_smtp_auth import MODULES, WRONG
 
-MODES = [*FAULTS, *["through"] * 4]
+MODES = [*TROUBLES, *["through"] * 4]
 SEEDS = [*range(2), *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(2, 60))]
 KEYS = {"first": FIRST, "second": SECOND}
 EVENTS = ["mode", "mode", "mode", "advance", "advance", "restart", "wall", "full", "damage"]

@@ -11,23 +11,12 @@ from typing import TypeAlias
 from tests.lua.chaos.judging import Question, judge, judge_mail, questions
 from tests.lua.chaos.states import DOMAIN, TENANT
 from tests.lua.chaos.world import World
+from tests.lua.faults import TROUBLES
 
 Action: TypeAlias = Callable[[World, random.Random], Awaitable[str]]
 
 SENDER, RECIPIENT = f"x@{DOMAIN}", f"y@{DOMAIN}"
 TENANTED = f"From: {SENDER}\r\nX-Tenant: {TENANT}\r\nSubject: s\r\n\r\nhi\r\n".encode()
-FAULTS = (
-    "refused",
-    "silent",
-    "slow",
-    "late",
-    "error",
-    "html",
-    "truncated",
-    "unauthorized",
-    "nonsense",
-    "cut",
-)
 
 
 async def change(world: World, rng: random.Random) -> str:
@@ -48,7 +37,7 @@ async def prune(world: World, _: random.Random) -> str:
 
 async def fault(world: World, rng: random.Random) -> str:
     """Endpoints do what endpoints do; most often all of them, because it is the network."""
-    mode = rng.choice(FAULTS)
+    mode = rng.choice(TROUBLES)
     ill = world.endpoints if rng.random() < 0.6 else [rng.choice(world.endpoints)]
     for endpoint in ill:
         endpoint.slow_for = rng.choice([0.4, 1.5, 3.0])
@@ -196,9 +185,7 @@ async def sleep(world: World, rng: random.Random) -> str:
 
 async def purge(world: World, _: random.Random) -> str:
     """kumod is short of memory and empties its caches."""
-    for cache in world.node.process.memos.caches.values():
-        for key in [key for key, entry in cache.entries.items() if entry.populated is None]:
-            del cache.entries[key]
+    world.node.process.memos.purge()
     return "caches are purged"
 
 

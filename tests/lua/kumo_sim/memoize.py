@@ -67,6 +67,12 @@ class Memos:
         self._process = process
         self.caches: dict[str, Cache] = {}
 
+    def purge(self) -> None:
+        """Forget what is there, as kumod does when it is short of memory; what is being populated stays."""
+        for cache in self.caches.values():
+            for key in [key for key, entry in cache.entries.items() if entry.populated is None]:
+                del cache.entries[key]
+
     def declare(self, params: Any) -> str:
         given = record("MemoizeParams", PARAMETERS, params)
         name: str = given["name"].decode()
