@@ -6,7 +6,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.bench.client import Answered, Load
 from tests.bench.injector import Mails, Received
@@ -74,6 +74,9 @@ class Server(Child):
         return longest["worked"], longest["passed"]
 
 
+_C = TypeVar("_C", bound=Child)
+
+
 @asynccontextmanager
 async def _running(module: str, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
@@ -91,20 +94,24 @@ async def _running(module: str, *arguments: str) -> AsyncIterator[asyncio.subpro
 
 
 @asynccontextmanager
+async def _generating(module: str, kind: type[_C], where: Cores) -> AsyncIterator[_C]:
+    async with _running(module, str(where.client)) as process:
+        child = kind(process)
+        await child.listen()
+        yield child
+
+
+@asynccontextmanager
 async def client(where: Cores) -> AsyncIterator[Client]:
     """A load generator."""
-    async with _running("client", str(where.client)) as process:
-        child = Client(process)
-        await child.listen()
+    async with _generating("client", Client, where) as child:
         yield child
 
 
 @asynccontextmanager
 async def injector(where: Cores) -> AsyncIterator[Injector]:
     """A mail generator."""
-    async with _running("injector", str(where.client)) as process:
-        child = Injector(process)
-        await child.listen()
+    async with _generating("injector", Injector, where) as child:
         yield child
 
 

@@ -9,7 +9,6 @@ requests that would have come meanwhile.
 import gc
 import json
 import re
-import resource
 import select
 import socket
 import sys
@@ -19,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import count
 
-from tests.bench.machine import allow_many_files, pin
+from tests.bench.machine import allow_many_files, pin, processor_time
 
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 # Primes that divide no power of ten: k times a stride, modulo the rows, meets each row once.
@@ -156,7 +155,7 @@ def _ask(
     asked = _Asked()
     times = asked.times
     most = load.most or sys.maxsize
-    used, began = _cpu(), clock()
+    used, began = processor_time(), clock()
     for number, connection in sockets.items():
         connection.send(next(requests))
         sent[number] = clock()
@@ -196,7 +195,7 @@ def _ask(
             asked.found += known[1] == 200
             asked.body_bytes += known[0]
     asked.seconds = now - began
-    asked.share = (_cpu() - used) / asked.seconds
+    asked.share = (processor_time() - used) / asked.seconds
     return asked
 
 
@@ -206,11 +205,6 @@ def _read_head(head: bytes, *, may_be_shed: bool) -> tuple[int, int]:
     if length is None or not (status in (200, 404) or (status == 503 and may_be_shed)):
         raise ConnectionError(f"not an answer: {head[:200]!r}")
     return int(length[1]), status
-
-
-def _cpu() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
 
 
 def main() -> None:

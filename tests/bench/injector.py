@@ -7,7 +7,6 @@ k-th message is from, to and of the tenant number `k % keys`.
 
 import asyncio
 import json
-import resource
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -15,7 +14,7 @@ from itertools import count
 
 import uvloop
 
-from tests.bench.machine import allow_many_files, pin
+from tests.bench.machine import allow_many_files, pin, processor_time
 
 GREETING, HELLO, ENVELOPE, CONTENT = range(4)
 _ENVELOPE = b"MAIL FROM:<x@d%05d.example>\r\nRCPT TO:<y@d%05d.example>\r\nDATA\r\n"
@@ -135,17 +134,12 @@ async def send(mails: Mails) -> Received:
     """Send the messages, and say what became of them."""
     loop = asyncio.get_running_loop()
     sending = _Sending(mails)
-    began, used = time.monotonic(), _processor_time()
+    began, used = time.monotonic(), processor_time()
     for _ in range(mails.connections):
         await loop.create_connection(lambda: _Connection(sending), "127.0.0.1", mails.port)
     await sending.done
     passed = time.monotonic() - began
-    return Received(messages=sending.accepted, seconds=passed, share=(_processor_time() - used) / passed)
-
-
-def _processor_time() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
+    return Received(messages=sending.accepted, seconds=passed, share=(processor_time() - used) / passed)
 
 
 def main() -> None:

@@ -52,6 +52,12 @@ def description(where: Cores) -> str:
     )
 
 
+def processor_time() -> float:
+    """Seconds of processor time that this process has used."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
 def resident_bytes() -> int:
     """Memory of this process that is really there."""
     pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
